@@ -1,0 +1,74 @@
+"""The one family of errors a user can cause or mend; anything else is a bug and keeps its traceback."""
+
+from __future__ import annotations
+
+
+class AisleError(Exception):
+    """Says in one line where something is wrong, what was found, what was expected and the way out."""
+
+    exit_code = 1
+    http_status = 500
+
+
+class SettingsError(AisleError):
+    """A configuration file or `--set` override that can't be used."""
+
+    exit_code = 2
+    http_status = 400
+
+
+class CatalogueError(AisleError):
+    """A feed, a feed mapping or a share of refused rows that can't be worked with."""
+
+    http_status = 422
+
+
+class TaxonomyError(AisleError):
+    """A taxonomy file with a cycle, an orphan, a duplicate id or a missing column."""
+
+    http_status = 422
+
+
+class RuleError(AisleError):
+    """A rule file, or one rule in it, that can't be used."""
+
+    http_status = 422
+
+
+class LabelError(AisleError):
+    """A label event that can't be read, or that contradicts the store."""
+
+    http_status = 422
+
+
+class FeatureError(AisleError):
+    """A feature config that names an unknown kind, field or option."""
+
+    exit_code = 2
+    http_status = 400
+
+
+class ModelError(AisleError):
+    """A model that can't be trained, loaded or trusted to serve."""
+
+
+class EvaluationError(AisleError):
+    """Scores that can't be judged."""
+
+
+class SamplingError(AisleError):
+    """Scores a batch can't be drawn from."""
+
+
+class NeighbourIndexError(AisleError):
+    """A similarity index that can't be built, read or trusted."""
+
+
+class StoreError(AisleError):
+    """A store that can't be opened, read or appended to."""
+
+    http_status = 503
+
+
+class PushError(AisleError):
+    """A model and index pair that can't go live."""

@@ -1,0 +1,43 @@
+"""Names the fields of a product, as feeds are mapped to them and every later stage reads them."""
+
+from __future__ import annotations
+
+ID = "id"
+SHOP = "shop"
+NETWORK = "network"
+TITLE = "title"
+BRAND = "brand"
+CATEGORY = "category"
+MERCHANT_CATEGORY = "merchant_category"
+DESCRIPTION = "description"
+GENDER = "gender"
+SIZE = "size"
+COLOUR = "colour"
+PRICE = "price"
+IMAGE = "image"
+
+# What a feed mapping may fill, in the order reports list them.
+FIELDS = (
+    ID, SHOP, NETWORK, TITLE, BRAND, CATEGORY, MERCHANT_CATEGORY,
+    DESCRIPTION, GENDER, SIZE, COLOUR, PRICE, IMAGE,
+)  # fmt: skip
+NUMERIC_FIELDS = (PRICE,)
+STRING_FIELDS = tuple(field for field in FIELDS if field not in NUMERIC_FIELDS)
+# A row without these can't be used.
+REQUIRED_FIELDS = (ID, TITLE)
+# What a rule may look into.
+RULE_FIELDS = (TITLE, BRAND, CATEGORY, MERCHANT_CATEGORY, DESCRIPTION, GENDER, SIZE, COLOUR, SHOP, NETWORK)
+
+# Written by ProductExampleGen beside the fields above.
+GROUP = "group"
+# Written by LabelJoin. A feature that has nothing to say is absent from the example.
+ANSWER_NODE = "answer_node"
+ANSWER_EVENT = "answer_event"
+CATEGORY_DEPTH = "category_depth"
+RULE_NODES = "rule_nodes"
+RULE_IDS = "rule_ids"
+LABEL_FEATURES = (ANSWER_NODE, ANSWER_EVENT, CATEGORY_DEPTH, RULE_NODES, RULE_IDS)
+
+DEV = "dev"
+TEST = "test"
+SPLITS = (DEV, TEST)

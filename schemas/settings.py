@@ -1,0 +1,199 @@
+"""Says every setting of a run: its default, its unit and its range. `schemas/settings_loader.py` fills them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+FEED_FORMATS = ("csv", "tsv", "jsonl", "google_xml", "parquet")
+HEADS = ("rule_based", "exclusive")
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+) -> Any:
+    """Declares one setting with what help, docs and range checks need."""
+    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices}
+    if isinstance(default, (dict, list)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where a run writes, and what makes it repeatable."""
+
+    name: str = setting("aisle", "Name of the pipeline and of the model: lower case letters, digits and dashes.")
+    root: str = setting(":prefix/:name", "Folder everything is written under. Templates: :prefix, :name.")
+    seed: int = setting(0, "Seed of every random choice.", minimum=0, maximum=2**31 - 1)
+    cache: bool = setting(True, "Take stages whose inputs didn't change from the cache.")
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """One affiliate network: where its feeds are and which column is which field."""
+
+    format: str = setting("csv", "Format of the feeds; .gz files are unpacked.", choices=FEED_FORMATS)
+    feeds: tuple[str, ...] = setting((), "Files or glob patterns, relative to the configuration file.")
+    columns: Mapping[str, str] = setting({}, "Field to column. Empty: columns are named like the fields.")
+    constants: Mapping[str, str] = setting({}, "Field to a value that holds for every row, such as a shop.")
+    encoding: str = setting("utf-8", "Encoding of the feeds. Rows that don't decode are refused.")
+    delimiter: str = setting("", "Column delimiter of csv and tsv. Empty: comma and tab.")
+    category_separator: str = setting(">", "What stands between the levels of a category path.")
+    decimal_comma: bool = setting(False, "Prices are written 1.234,56.")
+
+
+@dataclass(frozen=True)
+class CatalogueSettings:
+    """A catalogue folder in the case format, which replaces networks, taxonomy, rules, labels and split."""
+
+    folder: str = setting("", "Folder with feed.jsonl.gz, taxonomy.tsv, rules.tsv and gold.tsv. Empty: use the sections below.")
+    answers: int = setting(-1, "How many random dev answers of gold.tsv become label events; -1 for all.", minimum=-1)
+
+
+@dataclass(frozen=True)
+class TaxonomySettings:
+    """The shop's category tree."""
+
+    path: str = setting("", "TSV with id, parent_id, name, exclusive; or one path a line.")
+
+
+@dataclass(frozen=True)
+class RuleSettings:
+    """The analysts' rules."""
+
+    path: str = setting("", "TSV or YAML of rules. Empty: no rules.")
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """People's answers."""
+
+    store: str = setting(":root/label_events.sqlite", "SQLite file of label events. Templates: :prefix, :name, :root.")
+    events: tuple[str, ...] = setting((), "JSON-lines files of label events read beside the store.")
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """How feeds become examples."""
+
+    test_share: float = setting(0.1, "Share of product groups kept for judging.", minimum=0.01, maximum=0.5)
+    split: str = setting("", "TSV with product_id and split (dev or test) that replaces the random split.")
+    max_refused_share: float = setting(0.1, "A run stops when a larger share of rows is refused.", minimum=0.0, maximum=1.0)
+    batch_rows: int = setting(1000, "Rows cleaned at once.", minimum=1, maximum=100_000)
+    shard_rows: int = setting(50_000, "Rows in one file of examples at most.", minimum=1, maximum=10_000_000)
+
+
+@dataclass(frozen=True)
+class StatisticsSettings:
+    """Checks on the fields of the feeds."""
+
+    enabled: bool = setting(True, "Compute statistics and stop on anomalies of the schema.")
+
+
+@dataclass(frozen=True)
+class PhaseSettings:
+    """One phase of the objective schedule."""
+
+    epochs: float = setting(1.0, "Length, in passes over the exclusive head's rows, or over the only head's rows.", minimum=0.01, maximum=1000)
+    rule_based: float = setting(0.5, "Share of a batch that trains the rule_based head.", minimum=0.0, maximum=1.0)
+    exclusive: float = setting(0.5, "Share of a batch that trains the exclusive head.", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The gate a model must pass to go live."""
+
+    min_accuracy: float = setting(0.0, "Lowest accuracy of the exclusive head.", minimum=0.0, maximum=1.0)
+    min_hierarchical_f1: float = setting(0.05, "Lowest hierarchical F1 of the exclusive head.", minimum=0.0, maximum=1.0)
+    max_hierarchical_f1_loss: float = setting(0.01, "Most hierarchical F1 lost against the blessed model.", minimum=0.0, maximum=1.0)
+    max_depth_loss: float = setting(0.05, "Most hierarchical F1 lost at any one depth against the blessed model.", minimum=0.0, maximum=1.0)
+    min_depth_products: int = setting(50, "Judged products a depth needs before it can stop a model.", minimum=1)
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How the next products to label are chosen."""
+
+    strategy: str = setting("margin", "Strategy of the sampler.", choices=("random", "least_confidence", "margin", "entropy"))
+    batch_size: int = setting(250, "Products in a batch.", minimum=1, maximum=1_000_000)
+    audit_share: float = setting(0.1, "Share of the batch drawn at random, for an unbiased score.", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """How the pool is scored."""
+
+    top_k: int = setting(10, "Nodes kept for each product and head.", minimum=1, maximum=1000)
+    block_products: int = setting(512, "Products scored at once.", minimum=1, maximum=65_536)
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """The similarity index."""
+
+    exact_below: int = setting(50_000, "Products from which ScaNN takes over from exact search.", minimum=0)
+    neighbours: int = setting(10, "Neighbours that recall is measured on.", minimum=1, maximum=1000)
+    min_recall: float = setting(0.9, "An index with less recall is refused.", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class PushSettings:
+    """Where a blessed model and its index go live."""
+
+    folder: str = setting(":root/serving", "Folder that holds models/, indexes/ and live.json. Templates: :prefix, :name, :root.")
+
+
+@dataclass(frozen=True)
+class BeamSettings:
+    """The data processing engine."""
+
+    args: tuple[str, ...] = setting((), "Beam pipeline arguments, such as --runner=FlinkRunner. Empty: in this process.")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The model family and how it is fitted."""
+
+    family: str = setting("wide_and_deep", "Model family, by name.")
+    features: str = setting("", "Feature config, relative to the configuration file. Empty: the one that ships.")
+    parameters: Mapping[str, Any] = setting({}, "Hyper-parameters of the family that differ from its defaults.")
+    warm_start: bool = setting(False, "Start from the weights of the latest blessed model.")
+
+
+@dataclass(frozen=True)
+class TunerSettings:
+    """The search for hyper-parameters."""
+
+    enabled: bool = setting(False, "Search before training.")
+    trials: int = setting(8, "Settings tried.", minimum=1, maximum=1000)
+    space: Mapping[str, Any] = setting({}, "Hyper-parameter to a list of values to choose from.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run is told."""
+
+    run: RunSettings = field(default_factory=RunSettings)
+    catalogue: CatalogueSettings = field(default_factory=CatalogueSettings)
+    networks: Mapping[str, NetworkSettings] = field(default_factory=dict)
+    taxonomy: TaxonomySettings = field(default_factory=TaxonomySettings)
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    phases: tuple[PhaseSettings, ...] = ()
+    tuner: TunerSettings = field(default_factory=TunerSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    index: IndexSettings = field(default_factory=IndexSettings)
+    push: PushSettings = field(default_factory=PushSettings)
+    beam: BeamSettings = field(default_factory=BeamSettings)

@@ -1,0 +1,49 @@
+"""Describes the installable package, its program and the extras of each environment."""
+
+from setuptools import find_packages, setup
+
+PACKAGES = ["components", "pipeline", "schemas", "similarity", "stores", "trainer_module"]
+
+# schemas, similarity and stores run in both environments, so what they need is all an app needs.
+CORE = ["numpy", "PyYAML", "pyahocorasick", "google-re2"]
+PIPELINE = [
+    "tfx[kfp]==1.16.0",
+    "apache-beam[gcp]>=2.59,<2.62",
+    "scann",
+    "kfp-kubernetes",
+    "tensorflow-serving-api",
+    "pyarrow",
+    "scipy",
+    "pillow",
+    "defusedxml",
+    "Jinja2",
+    "setuptools<81",  # TFX's namespaces still import pkg_resources, which 81 drops.
+]
+DEV = [
+    "hypothesis",
+    "import-linter",
+    "mypy",
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "ruff",
+    "scikit-learn",
+    "types-PyYAML",
+]
+
+setup(
+    name="aisle",
+    version="0.1.0",
+    description="Puts noisy affiliate-feed products into a shop's own category tree with few human answers.",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
+    package_data={
+        "schemas": ["*.pbtxt"],
+        "components": ["**/*.html", "**/*.css"],
+        "pipeline": ["**/*.yaml", "**/*.html"],
+    },
+    install_requires=CORE,
+    extras_require={"pipeline": PIPELINE, "dev": DEV},
+    entry_points={"console_scripts": ["aisle = pipeline.cli:main"]},
+)

@@ -1,0 +1,1 @@
+"""One contract for finding similar products, and the indexes behind it."""

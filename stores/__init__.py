@@ -1,0 +1,1 @@
+"""One contract for each thing that is stored, SQLite by default."""

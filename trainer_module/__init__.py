@@ -1,0 +1,1 @@
+"""Features in, two heads and one embedding out."""
