@@ -39,7 +39,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
     package_data={
-        "schemas": ["*.pbtxt"],
+        "schemas": ["*.pbtxt", "*.yaml"],
         "components": ["**/*.html", "**/*.css"],
         "pipeline": ["**/*.yaml", "**/*.html"],
     },

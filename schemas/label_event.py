@@ -38,7 +38,8 @@ class LabelEvent:
 
     def to_json(self) -> str:
         """Returns one JSON line, without its line end; empty optional fields are left out."""
-        values = {name: value for name, value in asdict(self).items() if value not in ("", {}) and not (name == "duration_ms" and value == 0)}
+        optional = ("node_id", "retracts", "group", "duration_ms", "shown")
+        values = {name: value for name, value in asdict(self).items() if value or name not in optional}
         return json.dumps(values, ensure_ascii=False, sort_keys=True)
 
 
@@ -50,13 +51,26 @@ def parse_label_event(line: str, place: str) -> LabelEvent:
     """
     try:
         row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise LabelError(f"{place}: this isn't a JSON object: {line[:60]!r}.") from None
     if not isinstance(row, dict):
         raise LabelError(f"{place}: found a {type(row).__name__}, expected a JSON object.")
+    if "\\ud" in line.lower() and not _is_unicode(row):
+        raise LabelError(f"{place}: a text holds half a character (a lone \\ud8.. escape). Write the character itself, in UTF-8.")
     unknown = sorted(set(row) - set(LabelEvent.__dataclass_fields__))
     if unknown:
         raise LabelError(f"{place}: unknown key {unknown[0]!r}. Known: {', '.join(LabelEvent.__dataclass_fields__)}.")
+    _check_types(row, place)
+    if row["kind"] not in KINDS:
+        raise LabelError(f"{place}: kind {row['kind']!r} is unknown. Known: {', '.join(KINDS)}.")
+    if row["kind"] in _WITH_NODE and not row.get("node_id"):
+        raise LabelError(f"{place}: kind {row['kind']!r} needs a node_id.")
+    if row["kind"] == RETRACT and not row.get("retracts"):
+        raise LabelError(f"{place}: kind 'retract' needs retracts, the id of the event it takes back.")
+    return LabelEvent(**row)
+
+
+def _check_types(row: Mapping[str, Any], place: str) -> None:
     for name in ("event_id", "labeller", "product_id", "kind"):
         if not isinstance(row.get(name), str) or not row[name]:
             raise LabelError(f"{place}: {name} {row.get(name)!r} must be a text that isn't empty.")
@@ -69,13 +83,14 @@ def parse_label_event(line: str, place: str) -> LabelEvent:
             raise LabelError(f"{place}: {name} {value!r} must be a whole number of milliseconds.")
     if not isinstance(row.get("shown", {}), dict):
         raise LabelError(f"{place}: shown must be a JSON object.")
-    if row["kind"] not in KINDS:
-        raise LabelError(f"{place}: kind {row['kind']!r} is unknown. Known: {', '.join(KINDS)}.")
-    if row["kind"] in _WITH_NODE and not row.get("node_id"):
-        raise LabelError(f"{place}: kind {row['kind']!r} needs a node_id.")
-    if row["kind"] == RETRACT and not row.get("retracts"):
-        raise LabelError(f"{place}: kind 'retract' needs retracts, the id of the event it takes back.")
-    return LabelEvent(**row)
+
+
+def _is_unicode(row: dict[str, Any]) -> bool:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_label_events(path: Path) -> Iterator[LabelEvent]:
@@ -85,9 +100,11 @@ def read_label_events(path: Path) -> Iterator[LabelEvent]:
         LabelError: the file is missing or a line can't be read. Names file and line.
     """
     try:
-        file = path.open(encoding="utf-8")
+        file = path.open(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise LabelError(f"{path}: there is no such file of label events.") from None
+        raise LabelError(f"{path}: there is no such file of label events. Name a file of JSON lines.") from None
+    except OSError as error:
+        raise LabelError(f"{path}: the label events can't be read: {error.strerror}. Name a file you may read.") from None
     with file:
         try:
             for number, line in enumerate(file, 1):
@@ -111,7 +128,7 @@ def standing_events(events: Iterable[LabelEvent]) -> dict[str, LabelEvent]:
     """Returns what people's events add up to: the latest answer of each product that nobody took back.
 
     Later means `answered_at_ms`, then the order given. A retraction removes the event it names, so an earlier answer
-    about the same product stands again.
+    about the same product stands again. A skip says nothing about the product: it never takes an answer's place.
 
     >>> first = LabelEvent("e1", 1, "ann", "p", "is", "shoes")
     >>> second = LabelEvent("e2", 2, "ann", "p", "is", "bags")
@@ -122,7 +139,13 @@ def standing_events(events: Iterable[LabelEvent]) -> dict[str, LabelEvent]:
     """
     ordered = sorted(events, key=lambda event: event.answered_at_ms)
     retracted = {event.retracts for event in ordered if event.kind == RETRACT}
-    return {event.product_id: event for event in ordered if event.kind != RETRACT and event.event_id not in retracted}
+    standing: dict[str, LabelEvent] = {}
+    for event in ordered:
+        if event.kind == RETRACT or event.event_id in retracted:
+            continue
+        if event.kind != SKIP or standing.get(event.product_id, event).kind == SKIP:
+            standing[event.product_id] = event
+    return standing
 
 
 def events_sha256(events: Iterable[LabelEvent]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ import yaml
 from schemas.errors import RuleError
 from schemas.product import RULE_FIELDS
 from schemas.taxonomy import Taxonomy
+from schemas.text import split_lines
 
 _REQUIRED = ("rule_id", "node_id", "field")
 _KNOWN = ("rule_id", "node_id", "field", "phrase", "regex", "veto", "note", "author")
+_ONE_CELL = re.compile(r"[\t\r\n]+")
 _TRUE = {"1", "true", "yes"}
 _FALSE = {"0", "false", "no", ""}
 
@@ -51,19 +54,21 @@ def load_rules(path: Path, taxonomy: Taxonomy) -> list[Rule]:
         raise RuleError(f"{path}: there is no such rule file. Set rules.path.") from None
     except UnicodeDecodeError as error:
         raise RuleError(f"{path}: byte {error.start} isn't UTF-8. Save the file as UTF-8.") from None
-    rows = _yaml_rows(text, path) if path.suffix in (".yaml", ".yml") else _table_rows(text.splitlines(), path)
+    except OSError as error:
+        raise RuleError(f"{path}: the rules can't be read: {error.strerror}. Set rules.path to a file you may read.") from None
+    rows = _yaml_rows(text, path) if path.suffix in (".yaml", ".yml") else _table_rows(split_lines(text), path)
     rules: list[Rule] = []
-    seen: dict[str, int] = {}
+    seen: dict[str, str] = {}
     for place, row in rows:
         rule = _rule(row, place, taxonomy)
         if rule.rule_id in seen:
-            raise RuleError(f"{place}: rule_id {rule.rule_id!r} is used twice. Give each rule its own id.")
-        seen[rule.rule_id] = 1
+            raise RuleError(f"{place}: rule_id {rule.rule_id!r} is used at {seen[rule.rule_id]} already. Give each rule its own id.")
+        seen[rule.rule_id] = place
         rules.append(rule)
     return rules
 
 
-def _table_rows(lines: Sequence[str], path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _table_rows(lines: Sequence[str], path: Path) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     columns = list(reader.fieldnames or ())
     missing = [name for name in _REQUIRED if name not in columns]
@@ -72,13 +77,17 @@ def _table_rows(lines: Sequence[str], path: Path) -> Iterator[tuple[str, Mapping
     unknown = [name for name in columns if name not in _KNOWN]
     if unknown:
         raise RuleError(f"{path}:1: unknown column {unknown[0]!r}. Known: {', '.join(_KNOWN)}.")
-    for number, row in enumerate(reader, 2):
-        yield f"{path}:{number}", row
-
-
-def _yaml_rows(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
-        rows = yaml.safe_load(text) or []
+        for row in reader:
+            yield f"{path}:{reader.line_num}", row
+    except csv.Error as error:
+        raise RuleError(f"{path}:{reader.line_num}: this isn't a table: {error}. Expected tab-separated text.") from None
+
+
+def _yaml_rows(text: str, path: Path) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    try:
+        # The base loader leaves every value the text it is: no, 1.10 and 0501 are phrases, not a bool and two numbers.
+        rows = yaml.load(text, Loader=yaml.BaseLoader) or []  # noqa: S506 (it makes nothing but texts, lists and mappings)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise RuleError(f"{path}:{mark.line + 1 if mark else 1}: this isn't YAML: {getattr(error, 'problem', error)}.") from None
@@ -93,8 +102,13 @@ def _yaml_rows(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]
         yield f"{path}: rule {number}", row
 
 
-def _rule(row: Mapping[str, Any], place: str, taxonomy: Taxonomy) -> Rule:
-    text = {name: str(row[name]).strip() if row.get(name) is not None else "" for name in _KNOWN}
+def _rule(row: Mapping[Any, Any], place: str, taxonomy: Taxonomy) -> Rule:
+    for name in _KNOWN:
+        if not isinstance(row.get(name, ""), (str, type(None))):
+            raise RuleError(f"{place}: {name} is a {type(row[name]).__name__}, expected a text.")
+    text = {name: (row.get(name) or "").strip() for name in _KNOWN}
+    if row.get(None):
+        raise RuleError(f"{place}: found {len(row[None])} more cells than columns. Remove the surplus tabs.")
     flag = text["veto"].lower()
     if not text["rule_id"]:
         raise RuleError(f"{place}: rule_id is empty. Give each rule its own id.")
@@ -104,6 +118,8 @@ def _rule(row: Mapping[str, Any], place: str, taxonomy: Taxonomy) -> Rule:
         raise RuleError(f"{place}: field {text['field']!r} isn't one a rule can look into. Known: {', '.join(RULE_FIELDS)}.")
     if bool(text["phrase"]) == bool(text["regex"]):
         raise RuleError(f"{place}: rule {text['rule_id']!r} must have a phrase or a regex, and not both.")
+    if any(letter in text["regex"] for letter in "\t\n\r"):
+        raise RuleError(f"{place}: the regex of rule {text['rule_id']!r} holds a tab or a line end. Write \\t or \\n.")
     if flag not in _TRUE | _FALSE:
         raise RuleError(f"{place}: veto {flag!r} isn't 0 or 1.")
     text.pop("veto")
@@ -116,7 +132,7 @@ def write_rules(path: Path, rules: Iterable[Rule]) -> None:
         file.write("\t".join(_KNOWN) + "\n")
         for rule in rules:
             row = [rule.rule_id, rule.node_id, rule.field, rule.phrase, rule.regex, str(int(rule.veto)), rule.note, rule.author]
-            file.write("\t".join(value.replace("\t", " ").replace("\n", " ") for value in row) + "\n")
+            file.write("\t".join(_ONE_CELL.sub(" ", value) for value in row) + "\n")
 
 
 def rules_sha256(rules: Iterable[Rule]) -> str:

@@ -29,8 +29,8 @@ def setting(
 class RunSettings:
     """Where a run writes, and what makes it repeatable."""
 
-    name: str = setting("aisle", "Name of the pipeline and of the model: lower case letters, digits and dashes.")
-    root: str = setting(":prefix/:name", "Folder everything is written under. Templates: :prefix, :name.")
+    name: str = setting("aisle", "Name of the pipeline and of the model: lower case letters, digits, dashes. Template: :catalogue.")
+    root: str = setting(":prefix/:name", "Folder everything is written under. Templates: :prefix, :name, :catalogue.")
     seed: int = setting(0, "Seed of every random choice.", minimum=0, maximum=2**31 - 1)
     cache: bool = setting(True, "Take stages whose inputs didn't change from the cache.")
 
@@ -101,7 +101,7 @@ class StatisticsSettings:
 class PhaseSettings:
     """One phase of the objective schedule."""
 
-    epochs: float = setting(1.0, "Length, in passes over the exclusive head's rows, or over the only head's rows.", minimum=0.01, maximum=1000)
+    epochs: float = setting(1.0, "Length, in passes over the leading head's rows.", minimum=0.01, maximum=1000)
     rule_based: float = setting(0.5, "Share of a batch that trains the rule_based head.", minimum=0.0, maximum=1.0)
     exclusive: float = setting(0.5, "Share of a batch that trains the exclusive head.", minimum=0.0, maximum=1.0)
 
@@ -161,7 +161,7 @@ class BeamSettings:
 class ModelSettings:
     """The model family and how it is fitted."""
 
-    family: str = setting("wide_and_deep", "Model family, by name.")
+    family: str = setting("feed_forward", "Model family, by name: linear, feed_forward or wide_and_deep.")
     features: str = setting("", "Feature config, relative to the configuration file. Empty: the one that ships.")
     parameters: Mapping[str, Any] = setting({}, "Hyper-parameters of the family that differ from its defaults.")
     warm_start: bool = setting(False, "Start from the weights of the latest blessed model.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import TaxonomyError
-from schemas.text import fold
+from schemas.text import fold, split_lines
 
 _COLUMNS = ("id", "parent_id", "name", "exclusive")
 _TRUE = {"1", "true", "yes"}
@@ -91,6 +91,24 @@ class Taxonomy(Sequence[Node]):
         """Returns the node with this id."""
         return self._nodes[self.index(node_id)]
 
+    def resolve(self, node_id: str) -> str:
+        """Returns the id of the node that stands for this one today: `replaced_by`, followed to its end.
+
+        Stops before a replacement that isn't in the tree; an id that isn't in the tree comes back as it is.
+
+        >>> tree = Taxonomy([Node("old", "", "Trainers", False, replaced_by="new"), Node("new", "", "Sneakers", True)])
+        >>> tree.resolve("old"), tree.resolve("new"), tree.resolve("gone")
+        ('new', 'new', 'gone')
+        """
+        seen = {node_id}
+        while node_id in self._index:
+            following = self._nodes[self._index[node_id]].replaced_by
+            if following not in self._index or following in seen:
+                break
+            seen.add(following)
+            node_id = following
+        return node_id
+
     def subtree(self, node_id: str) -> range:
         """Returns the numbers of a node and all its descendants."""
         start = self.index(node_id)
@@ -140,11 +158,15 @@ def _by_id(nodes: Sequence[Node], source: str) -> dict[str, Node]:
     found: dict[str, Node] = {}
     for node in nodes:
         if node.id in found:
-            raise TaxonomyError(f"{source}: id {node.id!r} is used by {found[node.id].name!r} and by {node.name!r}. Give each node its own id.")
+            raise TaxonomyError(
+                f"{source}: id {node.id!r} is used by {found[node.id].name!r} and by {node.name!r}. Give each node its own id."
+            )
         found[node.id] = node
     for node in nodes:
         if node.parent_id and node.parent_id not in found:
-            raise TaxonomyError(f"{source}: node {node.id!r} names parent {node.parent_id!r}, which isn't there. Add it or leave parent_id empty.")
+            raise TaxonomyError(
+                f"{source}: node {node.id!r} names parent {node.parent_id!r}, which isn't there. Add it or leave parent_id empty."
+            )
     return found
 
 
@@ -161,7 +183,9 @@ def _depth_first(nodes: Sequence[Node], by_id: Mapping[str, Node], source: str) 
     if len(ordered) < len(nodes):
         reached = {node.id for node in ordered}
         lost = next(node for node in nodes if node.id not in reached)
-        raise TaxonomyError(f"{source}: node {lost.id!r} is its own ancestor: {_cycle(lost, by_id)}. Break the cycle by naming another parent.")
+        raise TaxonomyError(
+            f"{source}: node {lost.id!r} is its own ancestor: {_cycle(lost, by_id)}. Break the cycle by naming another parent."
+        )
     return ordered
 
 
@@ -195,10 +219,15 @@ def load_taxonomy(path: Path) -> Taxonomy:
         raise TaxonomyError(f"{path}: there is no such taxonomy file. Set taxonomy.path.") from None
     except UnicodeDecodeError as error:
         raise TaxonomyError(f"{path}: byte {error.start} isn't UTF-8. Save the file as UTF-8.") from None
-    lines = text.splitlines()
+    except OSError as error:
+        raise TaxonomyError(f"{path}: the taxonomy can't be read: {error.strerror}. Set taxonomy.path to a file you may read.") from None
+    lines = split_lines(text)
     first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     if "\t" in first:
-        return Taxonomy(_read_table(lines, path), str(path))
+        try:
+            return Taxonomy(_read_table(lines, path), str(path))
+        except csv.Error as error:
+            raise TaxonomyError(f"{path}: this isn't a table: {error}. Expected tab-separated text.") from None
     if not first:
         raise TaxonomyError(f"{path}: the file is empty. Expected the columns {', '.join(_COLUMNS)}, or one path a line.")
     return Taxonomy(_read_paths(lines, path), str(path))
@@ -209,7 +238,8 @@ def _read_table(lines: Sequence[str], path: Path) -> Iterator[Node]:
     missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
         raise TaxonomyError(f"{path}:1: column {missing[0]!r} is missing. Found {reader.fieldnames}; expected {', '.join(_COLUMNS)}.")
-    for number, row in enumerate(reader, 2):
+    for row in reader:
+        number = reader.line_num
         node_id, name = (row["id"] or "").strip(), (row["name"] or "").strip()
         flag = (row["exclusive"] or "").strip().lower()
         if not node_id or not name:

@@ -1,4 +1,4 @@
-"""Folds text, so that case, accents and punctuation never decide whether two texts agree."""
+"""Reads text as people mean it: folded words, and lines that end where an editor ends them."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ def fold(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     bare = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     return _NOT_WORD.sub(" ", unicodedata.normalize("NFC", bare)).strip()
+
+
+def split_lines(text: str) -> list[str]:
+    r"""Returns the lines of `text`; unlike `str.splitlines`, a form feed, U+0085 or U+2028 inside a cell ends no line.
+
+    >>> split_lines("a\tb\u2028c\r\nd\n")
+    ['a\tb\u2028c', 'd']
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines

@@ -1,0 +1,1 @@
+"""Judges a model: TFMA's gate, the wide picture in NumPy, and the pages people read."""

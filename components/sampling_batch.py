@@ -1,0 +1,171 @@
+"""Writes and reads the SamplingBatch artifact: what labellers see of each product, and where the batch comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.sampling.batch import COLUMNS, BatchItem, group_numbers, open_rows, pick
+from components.sampling.contract import find_strategy
+from components.scored_pool import (
+    CANDIDATE,
+    EXCLUSIVE_NODES,
+    EXCLUSIVE_PROBABILITIES,
+    GROUP,
+    PRODUCT_ID,
+    RULE_IDS,
+    TEXT_FIELDS,
+    PoolManifest,
+    ScoredPool,
+    read_pool_rows,
+    read_scored_pool,
+)
+from schemas.errors import SamplingError
+from schemas.product import PRICE
+from schemas.taxonomy import Taxonomy
+
+ITEMS, MANIFEST = "batch.jsonl", "manifest.json"
+SUGGESTIONS = 5
+_SHOWN = (PRODUCT_ID, GROUP, EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, RULE_IDS, *TEXT_FIELDS, PRICE)
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How a batch is drawn: `sampling.strategy`, `sampling.batch_size`, `sampling.audit_share`, `run.seed`."""
+
+    strategy: str
+    batch_size: int
+    audit_share: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class BatchManifest:
+    """What `manifest.json` says.
+
+    Attributes:
+        batch_id: 16 hexadecimal digits, a digest of the items: the same items are the same batch.
+        strategy: name.
+        seed: of the draw.
+        num_items: products in the batch.
+        pool: products that could have been asked.
+        version: of the live model that scored; 0 where the scores are a candidate's that isn't live.
+        audit_share: asked for.
+        model: `candidate` or `blessed`: who scored.
+    """
+
+    batch_id: str
+    strategy: str
+    seed: int
+    num_items: int
+    pool: int
+    version: int
+    audit_share: float
+    model: str
+
+
+def node_names(taxonomy: Taxonomy) -> Callable[[str], str]:
+    """Returns a function from a node id to its path; an id that left the taxonomy stands for itself."""
+    known = set(taxonomy.ids)
+    return lambda node_id: taxonomy.path(node_id) if node_id in known else node_id
+
+
+def draw_batch(pool_folder: Path, taxonomy: Taxonomy, settings: BatchSettings) -> tuple[list[dict[str, Any]], int]:
+    """Returns the items of a batch as docs/contracts.md has them, and how many products could have been asked.
+
+    Only the columns that rank are read for the whole pool; texts are read for the chosen products alone.
+
+    Raises:
+        SamplingError: an unknown strategy, or a pool that can't be read or ranked.
+    """
+    strategy = find_strategy(settings.strategy)
+    pool = read_scored_pool(pool_folder, list(dict.fromkeys([*COLUMNS, *strategy.columns])))
+    rng = np.random.default_rng(settings.seed)
+    items = pick(pool, strategy, settings.batch_size, settings.audit_share, rng, node_names(taxonomy))
+    size = len(open_rows(pool, group_numbers(pool)))
+    return _with_fields(pool_folder, items, taxonomy), size
+
+
+def _with_fields(folder: Path, items: Sequence[BatchItem], taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    chosen = read_pool_rows(folder, [item.row for item in items], _SHOWN)
+    return [_shown(chosen, place, item, taxonomy) for place, item in enumerate(items)]
+
+
+def _shown(chosen: ScoredPool, place: int, item: BatchItem, taxonomy: Taxonomy) -> dict[str, Any]:
+    about = {
+        "product_id": chosen.need("product_ids")[place],
+        "group": chosen.need("groups")[place],
+        "score": round(item.score, 6),
+        "reason": item.reason,
+        "stream": item.stream,
+        "suggestions": _suggestions(chosen, place, taxonomy),
+        RULE_IDS: list(chosen.need("rule_ids")[place] or ()),
+    }
+    return about | {name: _value(column[place]) for name, column in chosen.fields.items() if column[place] is not None}
+
+
+def _value(value: Any) -> Any:
+    """Returns a price with the digits of the feed: 12.99, not the 12.989999771118164 that its float32 widens to."""
+    return float(str(np.float32(value))) if isinstance(value, float) else value
+
+
+def _suggestions(chosen: ScoredPool, place: int, taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """Returns the best nodes a labeller can still choose."""
+    nodes, probabilities = chosen.need(EXCLUSIVE_NODES)[place], chosen.need(EXCLUSIVE_PROBABILITIES)[place]
+    pairs = [(str(node), float(probability)) for node, probability in zip(nodes, probabilities, strict=True) if node in taxonomy]
+    return [{"node_id": node, "path": taxonomy.path(node), "probability": round(value, 6)} for node, value in pairs[:SUGGESTIONS]]
+
+
+def batch_version(pool: PoolManifest, pushed_version: int) -> int:
+    """Returns the live version whose scores chose the batch; 0 where a candidate chose that didn't go live.
+
+    Args:
+        pool: says who scored.
+        pushed_version: the candidate's, 0 where it wasn't pushed.
+    """
+    return pushed_version if pool.model == CANDIDATE else pool.version
+
+
+def write_batch(
+    folder: Path, items: Sequence[Mapping[str, Any]], settings: BatchSettings, pool_size: int, version: int, model: str
+) -> BatchManifest:
+    """Writes `batch.jsonl`, then `manifest.json`, and returns the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "".join(_lines(items))
+    (folder / ITEMS).write_text(text, encoding="utf-8")
+    manifest = BatchManifest(
+        batch_id=hashlib.sha256(f"{settings.strategy}\n{text}".encode()).hexdigest()[:16],
+        strategy=settings.strategy,
+        seed=settings.seed,
+        num_items=len(items),
+        pool=pool_size,
+        version=version,
+        audit_share=settings.audit_share,
+        model=model,
+    )
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _lines(items: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    return (json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items)
+
+
+def read_batch(folder: Path) -> tuple[list[dict[str, Any]], BatchManifest]:
+    """Returns the items and the manifest of a batch.
+
+    Raises:
+        SamplingError: a file is missing or damaged.
+    """
+    try:
+        manifest = BatchManifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        items = [json.loads(line) for line in (folder / ITEMS).read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError, TypeError) as error:
+        raise SamplingError(f"{folder}: this isn't a sampling batch: {error}. Run Sampler to its end.") from None
+    return items, manifest

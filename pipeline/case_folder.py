@@ -1,0 +1,79 @@
+"""Turns a catalogue folder in the case format into the settings and label events a run needs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from schemas.errors import CatalogueError
+from schemas.label_event import IS, LabelEvent, write_label_events
+from schemas.product import DEV, TEST
+from schemas.settings import NetworkSettings, Settings
+
+_FEEDS = {"feed.jsonl.gz": "jsonl", "feed.jsonl": "jsonl", "feed.csv": "csv", "feed.csv.gz": "csv", "feed.parquet": "parquet"}
+_GOLD = "gold.tsv"
+_COLUMNS = ("product_id", "node_id", "split")
+LABELLER = "gold"
+
+
+def with_case_folder(settings: Settings) -> Settings:
+    """Returns the settings with networks, taxonomy, rules, split and label events taken from `catalogue.folder`.
+
+    The events file is written under `run.root`; it holds every test answer and `catalogue.answers` random dev answers.
+
+    Raises:
+        CatalogueError: a file of the format is missing, or gold.tsv can't be read.
+    """
+    folder = Path(settings.catalogue.folder)
+    feed = next((name for name in _FEEDS if (folder / name).exists()), "")
+    if not feed:
+        raise CatalogueError(f"{folder}: there is no feed. Expected one of {', '.join(_FEEDS)}. Set catalogue.folder to a catalogue's folder.")
+    if not (folder / "taxonomy.tsv").exists():
+        raise CatalogueError(f"{folder}: taxonomy.tsv is missing. A catalogue folder holds a feed, taxonomy.tsv, rules.tsv and gold.tsv.")
+    rules, gold = folder / "rules.tsv", folder / _GOLD
+    return dataclasses.replace(
+        settings,
+        networks={"case": NetworkSettings(format=_FEEDS[feed], feeds=(str(folder / feed),))},
+        taxonomy=dataclasses.replace(settings.taxonomy, path=str(folder / "taxonomy.tsv")),
+        rules=dataclasses.replace(settings.rules, path=str(rules) if rules.exists() else ""),
+        ingest=dataclasses.replace(settings.ingest, split=str(gold) if gold.exists() else settings.ingest.split),
+    )
+
+
+def write_case_events(settings: Settings, path: Path) -> int:
+    """Writes the label events that `catalogue.answers` asks for and returns how many; 0 without gold.tsv.
+
+    Raises:
+        CatalogueError: gold.tsv can't be read.
+    """
+    gold = Path(settings.catalogue.folder) / _GOLD
+    if not gold.exists():
+        return 0
+    answers = list(_answers(gold))
+    dev = sorted(answer for answer in answers if answer[2] == DEV)
+    if 0 <= settings.catalogue.answers < len(dev):
+        dev = random.Random(settings.run.seed).sample(dev, settings.catalogue.answers)
+    kept = sorted(dev) + sorted(answer for answer in answers if answer[2] == TEST)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_label_events(path, [_event(product_id, node_id) for product_id, node_id, _ in kept])
+
+
+def _answers(path: Path) -> Iterator[tuple[str, str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise CatalogueError(f"{path}:1: column {missing[0]!r} is missing. Expected {', '.join(_COLUMNS)}.")
+        for number, row in enumerate(reader, 2):
+            if row["split"] not in (DEV, TEST) or not row["product_id"] or not row["node_id"]:
+                raise CatalogueError(f"{path}:{number}: expected a product, a node and the split dev or test, found {list(row.values())[:3]}.")
+            yield row["product_id"], row["node_id"], row["split"]
+
+
+def _event(product_id: str, node_id: str) -> LabelEvent:
+    event_id = hashlib.sha256(f"{LABELLER}\t{product_id}\t{node_id}".encode()).hexdigest()[:24]
+    return LabelEvent(event_id, 0, LABELLER, product_id, IS, node_id)

@@ -1,0 +1,168 @@
+"""Imports, exports, lists and retracts label events: the verb `aisle labels`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TextIO
+
+from schemas.errors import LabelError, SettingsError
+from schemas.label_event import RETRACT, LabelEvent, read_label_events, standing_events, write_label_events
+from stores.sqlite_label_events import SqliteLabelEventStore
+
+EPILOG = """examples:
+  aisle labels import answers.jsonl --store labels.sqlite
+  aisle labels list --product 4711 --store labels.sqlite
+  aisle labels retract 3f2c --labeller ann --store labels.sqlite
+  aisle labels export - --store labels.sqlite | gzip > backup.jsonl.gz
+
+A label event is one JSON line: event_id, answered_at_ms, labeller, product_id, kind, and node_id where the kind needs one.
+Importing a file again adds nothing. Nothing is ever removed: a retraction is an event, too."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, common: Sequence[argparse.ArgumentParser] = ()) -> None:
+    """Adds the subcommands to the verb's parser; `common` are parents whose options every subcommand takes, too."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--store", metavar="FILE", help="SQLite file of label events")
+    shared.add_argument("--json", action="store_true", help="write JSON")
+    parents = [shared, *common]
+    actions = parser.add_subparsers(dest="labels_action", required=True, metavar="ACTION")
+
+    importing = actions.add_parser("import", parents=parents, help="append the events of a JSON-lines file; safe to repeat")
+    importing.add_argument("file", metavar="FILE", help="JSON lines; - for standard input")
+    exporting = actions.add_parser("export", parents=parents, help="write all events as JSON lines")
+    exporting.add_argument("file", metavar="FILE", nargs="?", default="-", help="where to; - (the default) for standard output")
+    listing = actions.add_parser("list", parents=parents, help="show the latest events, and which of them stand")
+    listing.add_argument("--product", metavar="ID", help="only events about this product")
+    listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="how many, counted from the latest (default 50)")
+    retracting = actions.add_parser("retract", parents=parents, help="take an answer back; the product's earlier answer stands again")
+    retracting.add_argument("event_id", metavar="EVENT_ID")
+    retracting.add_argument("--labeller", required=True, metavar="NAME", help="who takes it back")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does what was asked and returns the exit code; results go to standard output.
+
+    Raises:
+        LabelError: an event can't be read, contradicts the store, or isn't there.
+        SettingsError: no store is named.
+        StoreError: the store can't be read or written.
+    """
+    if not args.store:
+        raise SettingsError("no store of label events is named. Pass --store FILE, or --config with labels.store.")
+    return _ACTIONS[args.labels_action](args, Path(args.store))
+
+
+def write(text: str, stream: TextIO | None = None) -> None:
+    """Writes one line of result."""
+    (stream or sys.stdout).write(text + "\n")
+
+
+def _import(args: argparse.Namespace, path: Path) -> int:
+    source = Path("/dev/stdin" if args.file == "-" else args.file)
+    events = list(read_label_events(source))
+    with SqliteLabelEventStore(path) as store:
+        appended = store.append(events)
+        total = store.count()
+    if args.json:
+        write(_json({"added": appended.added, "already_there": appended.already_there, "events": total, "store": str(path)}))
+    else:
+        write(f"added {appended.added}, already there {appended.already_there}; {path} holds {total} events")
+    return 0
+
+
+def _export(args: argparse.Namespace, path: Path) -> int:
+    with SqliteLabelEventStore(path, read_only=True) as store:
+        if args.file == "-":
+            for event in store.events():
+                write(event.to_json())
+            return 0
+        count = _replace(Path(args.file), store.events())
+    write(_json({"exported": count, "file": args.file}) if args.json else f"exported {count} events to {args.file}")
+    return 0
+
+
+def _replace(target: Path, events: Iterable[LabelEvent]) -> int:
+    """Writes beside the target and renames, so that a broken export leaves the earlier one whole."""
+    part = target.with_name(target.name + ".part")
+    try:
+        count = write_label_events(part, events)
+        part.replace(target)
+    except OSError as error:
+        raise LabelError(f"{target}: can't be written: {error.strerror}. Name a file in a folder you may write to.") from None
+    return count
+
+
+def _list(args: argparse.Namespace, path: Path) -> int:
+    with SqliteLabelEventStore(path, read_only=True) as store:
+        if args.product is None:
+            events = list(store.events(max(0, store.count() - args.limit)))
+        else:
+            events = store.events_of(args.product)[-args.limit :]
+        states = {product_id: _states(store.events_of(product_id)) for product_id in {event.product_id for event in events}}
+    for event in events:
+        state = states[event.product_id][event.event_id]
+        write(_json({**json.loads(event.to_json()), "state": state}) if args.json else _line(event, state))
+    return 0
+
+
+def _states(events: Sequence[LabelEvent]) -> dict[str, str]:
+    """Returns what became of each of a product's events: stands, retracted, superseded, or retraction."""
+    retracted = {event.retracts for event in events if event.kind == RETRACT}
+    standing = {event.event_id for event in standing_events(events).values()}
+
+    def state(event: LabelEvent) -> str:
+        if event.kind == RETRACT:
+            return "retraction"
+        if event.event_id in retracted:
+            return "retracted"
+        return "stands" if event.event_id in standing else "superseded"
+
+    return {event.event_id: state(event) for event in events}
+
+
+def _line(event: LabelEvent, state: str) -> str:
+    moment = datetime.fromtimestamp(event.answered_at_ms / 1000, timezone.utc)
+    target = event.retracts if event.kind == RETRACT else event.node_id
+    return "\t".join([moment.strftime("%Y-%m-%dT%H:%M:%SZ"), event.event_id, event.labeller, event.product_id, event.kind, target, state])
+
+
+def _retract(args: argparse.Namespace, path: Path) -> int:
+    with SqliteLabelEventStore(path) as store:
+        target = store.get(args.event_id)
+        if target is None:
+            raise LabelError(f"{path}: there is no event {args.event_id!r} to retract. See aisle labels list for the ids.")
+        retraction = _retraction(target, args.labeller, uuid.uuid4().hex, time.time_ns() // 1_000_000)
+        store.append([retraction])
+        standing = standing_events(store.events_of(target.product_id)).get(target.product_id)
+    now = f"{standing.kind} {standing.node_id}".strip() if standing else "nothing"
+    if args.json:
+        write(_json({"event_id": retraction.event_id, "retracts": target.event_id, "product_id": target.product_id, "stands": now}))
+    else:
+        write(f"retracted {target.event_id} by {retraction.event_id}; product {target.product_id} now stands at: {now}")
+    return 0
+
+
+def _retraction(target: LabelEvent, labeller: str, event_id: str, now_ms: int) -> LabelEvent:
+    return LabelEvent(event_id, now_ms, labeller, target.product_id, RETRACT, retracts=target.event_id, group=target.group)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number above 0")
+    return int(text)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+_ACTIONS = {"import": _import, "export": _export, "list": _list, "retract": _retract}

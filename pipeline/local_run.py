@@ -1,0 +1,138 @@
+"""Runs a planned round in this process with TFX's local runner, and reports each stage: `python -m pipeline.local_run`."""
+
+import pipeline.quiet  # noqa: F401, I001 - must come before TensorFlow
+
+import argparse
+import logging
+import os
+import resource
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+import tensorflow as tf
+from absl import logging as absl_logging
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.portable import launcher
+
+from pipeline import events
+from pipeline.create_pipeline import create_pipeline
+from pipeline.plan import RunPlan, read_plan
+from pipeline.results import collect_results
+from schemas.errors import AisleError
+from schemas.features import features_from_json
+
+_SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "products.pbtxt"
+# Only our own loggers tell what a stage did; their last line of a stage is shown beside its time.
+_OURS = ("components", "trainer_module", "similarity", "stores")
+
+
+def write_schema(plan: RunPlan, path: Path) -> None:
+    """Writes the curated schema plus the vector fields that the feature config names."""
+    schema = text_format.Parse(_SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())
+    for name in features_from_json(plan.features).dense_fields:
+        schema.feature.add(name=name, type=schema_pb2.FLOAT)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text_format.MessageToString(schema), encoding="utf-8")
+
+
+class _DetailHandler(logging.Handler):
+    """Passes our stages' log lines on as events."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(logging.INFO)
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        events.send(self._stream, events.DETAIL, message=record.getMessage())
+
+
+def _configure_logging(stream: TextIO) -> None:
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    absl_logging.set_stderrthreshold("error")
+    tf.get_logger().setLevel("ERROR")
+    tf.autograph.set_verbosity(0)
+    plain = logging.StreamHandler(sys.stderr)
+    plain.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    detail = _DetailHandler(stream)
+    for name in _OURS:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.handlers = [plain, detail]
+
+
+class _ReportingLauncher(launcher.Launcher):
+    """TFX's launcher, which says when a stage starts, ends, or came from the cache."""
+
+    stream: TextIO = sys.stdout
+    _executed = False
+
+    def launch(self) -> Any:
+        name, started = self._pipeline_node.node_info.id, time.monotonic()
+        events.send(self.stream, events.STAGE, name=name)
+        type(self)._executed = False
+        found = super().launch()
+        events.send(self.stream, events.DONE, name=name, seconds=round(time.monotonic() - started, 2), cached=not self._executed)
+        return found
+
+    def _run_executor(self, execution_info: Any) -> Any:  # Only called on a cache miss.
+        type(self)._executed = True
+        return super()._run_executor(execution_info)
+
+
+def run_plan(plan: RunPlan, stream: TextIO) -> dict[str, Any]:
+    """Runs every stage and returns the results, as `aisle run --json` prints them.
+
+    Raises:
+        AisleError: a stage refused its input.
+    """
+    root = Path(plan.settings["run"]["root"])
+    schema_file = root / "inputs" / "products.pbtxt"
+    write_schema(plan, schema_file)
+    composed = create_pipeline(plan, schema_file)
+    events.send(stream, events.PLAN, stages=[component.id for component in composed.components])
+    _ReportingLauncher.stream = stream
+    launcher.Launcher = _ReportingLauncher  # The local runner offers no hook.
+    LocalDagRunner().run(composed)
+    return collect_results(root, plan)
+
+
+def _cause(error: BaseException) -> AisleError | None:
+    # Beam wraps a worker's error in its own type, with the original as a cause or only as text.
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, AisleError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def main() -> int:
+    """Runs the plan named on the command line; events go to standard output, logs to standard error."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("plan", type=Path)
+    arguments = parser.parse_args()
+    stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Whatever a library prints belongs in the log.
+    _configure_logging(stream)
+    try:
+        results = run_plan(read_plan(arguments.plan), stream)
+    except Exception as error:
+        traceback.print_exc()
+        cause = _cause(error)
+        message = str(cause) if cause else f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        events.send(stream, events.ERROR, message=message, ours=cause is not None, exit_code=cause.exit_code if cause else 1)
+        return 1
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    children_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    events.send(stream, events.RESULT, results={**results, "peak_rss_mb": round(max(peak_mb, children_mb))})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

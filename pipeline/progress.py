@@ -1,0 +1,105 @@
+"""Shows a run on a terminal: one line a stage, with its counts and time."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from pipeline import events
+
+_WIDTH = 24
+_DETAIL_WIDTH = 90
+
+
+class Progress:
+    """Prints events as they come; on a terminal the running stage has a live line.
+
+    Args:
+        stream: where to.
+        live: draw over the last line; by default where the stream is a terminal.
+    """
+
+    def __init__(self, stream: TextIO = sys.stderr, live: bool | None = None) -> None:
+        self._stream = stream
+        self._live = stream.isatty() if live is None else live
+        self._lock = threading.Lock()
+        self._stages: list[str] = []
+        self._running, self._started_s, self._number = "", time.monotonic(), 0
+        self._detail = ""
+        self._stopped = threading.Event()
+        if self._live:
+            threading.Thread(target=self._tick, daemon=True).start()
+
+    def show(self, event: Mapping[str, Any]) -> None:
+        """Takes one event of a run."""
+        with self._lock:
+            kind = event["event"]
+            if kind == events.PLAN:
+                self._stages = list(event["stages"])
+            elif kind == events.STAGE:
+                self._running, self._started_s, self._detail = event["name"], time.monotonic(), ""
+                self._number += 1
+            elif kind == events.DETAIL:
+                self._detail = event["message"]
+            elif kind == events.DONE:
+                note = "cached" if event["cached"] else readable(self._detail)
+                self._line(f"{self._counter()} {event['name']:{_WIDTH}} {event['seconds']:6.1f} s  {note}".rstrip())
+                self._running = ""
+
+    def say(self, text: str) -> None:
+        """Prints one line and makes it what is going on now."""
+        with self._lock:
+            self._running, self._started_s, self._detail = text, time.monotonic(), ""
+            if not self._live:
+                self._stream.write(text + "\n")
+                self._stream.flush()
+
+    def stop(self) -> None:
+        """Takes the live line away."""
+        self._stopped.set()
+        with self._lock:
+            self._clear()
+
+    def _counter(self) -> str:
+        return f"[{self._number:2d}/{len(self._stages):2d}]"
+
+    def _line(self, text: str) -> None:
+        self._clear()
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def _clear(self) -> None:
+        if self._live:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+    def _tick(self) -> None:
+        while not self._stopped.wait(0.5):
+            with self._lock:
+                if self._running and not self._stopped.is_set():
+                    seconds = time.monotonic() - self._started_s
+                    note = f"  {readable(self._detail)}" if self._detail else ""
+                    counter = f"{self._counter()} " if self._stages else ""
+                    self._stream.write(f"\r\x1b[K{counter}{self._running:{_WIDTH}} {seconds:6.1f} s{note}")
+                    self._stream.flush()
+
+
+def readable(message: str) -> str:
+    """Returns a log line's counts as a person reads them.
+
+    >>> readable("sampler picked=250 pool=9120 strategy=margin")
+    'picked 250, pool 9,120, strategy margin'
+    """
+    pairs = re.findall(r"(\w+)=(\S+)", message)
+    if not pairs:
+        return message[:_DETAIL_WIDTH]
+    shown = [f"{name.replace('_', ' ')} {_number(value)}" for name, value in pairs if name not in ("seconds", "sha256", "uri")]
+    return ", ".join(shown)[:_DETAIL_WIDTH]
+
+
+def _number(value: str) -> str:
+    return f"{int(value):,}" if value.isdigit() else value

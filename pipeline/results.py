@@ -1,0 +1,91 @@
+"""Gathers what a run made, from the metadata store and the artifacts' own files, without TensorFlow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.plan import RunPlan
+from schemas.errors import StoreError
+
+_OUTPUT = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.DECLARED_OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
+
+
+def open_metadata(root: Path) -> metadata_store.MetadataStore:
+    """Opens the metadata of the runs under `root` for reading.
+
+    Raises:
+        StoreError: nothing has run there yet.
+    """
+    path = root / "metadata.sqlite"
+    if not path.exists():
+        raise StoreError(f"{root}: nothing has run here yet. Start with aisle run, or set run.root.")
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    return metadata_store.MetadataStore(config)
+
+
+def latest_artifacts(root: Path) -> dict[str, metadata_store_pb2.Artifact]:
+    """Returns the artifacts of the latest run as `Stage.key`, cached ones included."""
+    store = open_metadata(root)
+    runs = store.get_contexts_by_type("pipeline_run")
+    if not runs:
+        return {}
+    latest = max(runs, key=lambda context: context.id)
+    found: dict[str, metadata_store_pb2.Artifact] = {}
+    executions = sorted(store.get_executions_by_context(latest.id), key=lambda execution: execution.id)
+    for execution in executions:
+        node = next((c.name.rpartition(".")[2] for c in store.get_contexts_by_execution(execution.id) if c.type == "node"), "")
+        events = [event for event in store.get_events_by_execution_ids([execution.id]) if event.type in _OUTPUT]
+        keys = {event.artifact_id: event.path.steps[0].key for event in events if event.path.steps}
+        for artifact in store.get_artifacts_by_id(list(keys)):
+            found[f"{node}.{keys[artifact.id]}"] = artifact
+    return found
+
+
+def collect_results(root: Path, plan: RunPlan) -> dict[str, Any]:
+    """Returns the results of the latest run under `root`."""
+    artifacts = latest_artifacts(root)
+    uri = {name: Path(artifact.uri) for name, artifact in artifacts.items()}
+    metrics = _json(uri["CategoryEvaluator.evaluation"] / "metrics.json")
+    quarantine = _json(uri["ProductExampleGen.quarantine"] / "summary.json")
+    rules = _json(uri["LabelJoin.rule_report"] / "rule_report.json")
+    batch = _json(uri["Sampler.batch"] / "manifest.json")
+    index = _json(uri["IndexBuilder.index"] / "manifest.json")
+    pushed = artifacts["PairPusher.pushed_model"].custom_properties
+    version = int(pushed["pushed_version"].string_value or 0) if "pushed_version" in pushed else 0
+    live = Path(plan.settings["push"]["folder"])
+    name = plan.settings["run"]["name"]
+    return {
+        "exclusive": metrics["exclusive"],
+        "rule_based": metrics["rule_based"],
+        "by_depth": metrics["by_depth"],
+        "baseline": metrics.get("baseline"),
+        "blessed": metrics["blessed"],
+        "reasons": metrics["reasons"],
+        "version": version,
+        "products": {key: quarantine[key] for key in ("rows", "refused", "duplicates", "groups", "by_split") if key in quarantine},
+        "labels": {**rules["labels"], "rules": {"products": rules["covered"], "coverage": rules["coverage"]}},
+        "batch": batch,
+        "index": {key: index[key] for key in ("kind", "num_products", "dimension", "recall")},
+        "paths": {
+            "root": str(root),
+            "report": str(uri["CategoryEvaluator.evaluation"] / "report.html"),
+            "tfma": str(uri["CategoryEvaluator.evaluation"] / "tfma.html"),
+            "metrics": str(uri["CategoryEvaluator.evaluation"] / "metrics.json"),
+            "model": str(live / "models" / name / str(version)) if version else str(uri["Trainer.model"] / "Format-Serving"),
+            "index": str(live / "indexes" / name / str(version)) if version else str(uri["IndexBuilder.index"]),
+            "batch": str(uri["Sampler.batch"]),
+            "quarantine": str(uri["ProductExampleGen.quarantine"] / "quarantine.jsonl"),
+            "rule_report": str(uri["LabelJoin.rule_report"] / "rule_report.json"),
+        },
+    }
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,66 @@
+"""Writes a run's results as the table a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def summary_lines(results: Mapping[str, Any]) -> list[str]:
+    """Returns the lines of the table: products, labels, scores by depth, what went live, and where everything is."""
+    products, labels, batch, index = results["products"], results["labels"], results["batch"], results["index"]
+    by_split = products.get("by_split", {})
+    lines = [
+        "",
+        f"products   {products['rows']:,} rows in, {products['refused']:,} refused, {products['duplicates']:,} superseded; "
+        f"{by_split.get('dev', 0):,} dev, {by_split.get('test', 0):,} test",
+        f"labels     {labels['joined']:,} answers of people, {labels['rules']['products']:,} products by rules "
+        f"({_percent(labels['rules']['coverage'])} covered)",
+        "",
+        *_score_table(results),
+        "",
+        _verdict(results),
+        f"index      {index['kind']}, {index['num_products']:,} products x {index['dimension']}, recall {index['recall']:.3f}",
+        f"batch      {batch['num_items']:,} products to label next, by {batch['strategy']}",
+        "",
+    ]
+    lines += [f"{name:10s} {path}" for name, path in results["paths"].items() if name in ("report", "model", "index", "batch", "log")]
+    lines.append(f"{'took':10s} {results['seconds']:.0f} s, {results['peak_rss_mb']:,} MB at most")
+    return lines
+
+
+def _score_table(results: Mapping[str, Any]) -> Sequence[str]:
+    baseline = results.get("baseline") or {}
+    header = f"{'judged on test':16s} {'products':>9s} {'accuracy':>9s} {'hier. F1':>9s} {'macro F1':>9s}"
+    rows = [header + ("   live hier. F1" if baseline else "")]
+    rows.append(_score_row("exclusive head", results["exclusive"], baseline.get("exclusive")))
+    theirs = baseline.get("by_depth") or {}
+    for depth, scores in sorted(results["by_depth"].items(), key=lambda item: int(item[0])):
+        rows.append(_score_row(f"  depth {depth}", scores, theirs.get(depth)))
+    return rows
+
+
+def _score_row(name: str, scores: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> str:
+    cells = [_score(scores.get(key)) for key in ("accuracy", "hierarchical_f1", "macro_f1")]
+    row = f"{name:16s} {scores.get('judged', 0):9,} {cells[0]:>9s} {cells[1]:>9s} {cells[2]:>9s}"
+    if not baseline:
+        return row
+    now, then = scores.get("hierarchical_f1"), baseline.get("hierarchical_f1")
+    change = f"{now - then:+.4f}" if now is not None and then is not None else ""
+    return f"{row}   {_score(then)} {change}"
+
+
+def _verdict(results: Mapping[str, Any]) -> str:
+    if results["blessed"] and results["version"]:
+        return f"blessed    yes: version {results['version']} of model and index is live"
+    if results["blessed"]:
+        return "blessed    yes, but nothing new went live; the log says why"
+    return "blessed    no: " + ("; ".join(results["reasons"]) or "no reason was given")
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

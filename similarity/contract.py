@@ -1,0 +1,111 @@
+"""Says what every neighbour index can do; exact_index.py is the truth that the others are tested against."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import NeighbourIndexError
+from similarity.vectors import ProductVectors
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The most similar products of each query, best first.
+
+    Attributes:
+        ids: object (str) `[num_queries, k]`, product ids.
+        similarities: float32 `[num_queries, k]`, cosine similarity in [-1, 1].
+        positions: int64 `[num_queries, k]`, rows of `ProductVectors.vectors`.
+    """
+
+    ids: npt.NDArray[Any]
+    similarities: FloatArray
+    positions: IntArray
+
+
+class NeighbourIndex(Protocol):
+    """Finds the most similar products among all, or among one subtree of the taxonomy."""
+
+    kind: str
+    products: ProductVectors
+
+    @classmethod
+    def build(cls, products: ProductVectors, seed: int) -> NeighbourIndex:
+        """Makes an index; the same products and seed give the same index."""
+
+    def save(self, folder: Path) -> None:
+        """Writes what `load` needs beside the files of `ProductVectors`. Writes no manifest."""
+
+    @classmethod
+    def load(cls, folder: Path) -> NeighbourIndex:
+        """Reads what `build` and `save` wrote, from wherever the folder is now."""
+
+    def with_more_effort(self) -> NeighbourIndex | None:
+        """Returns the same index searched harder, for more recall; None where it can't be."""
+
+    def search(self, queries: FloatArray, k: int, subtree: range | None = None) -> Neighbours:
+        """Returns the `min(k, num_products)` products most similar to each query.
+
+        Args:
+            queries: float `[num_queries, dimension]`; brought to unit length, and a row of zeros is similar to nothing (0).
+            k: how many, at least 1.
+            subtree: node numbers in tree order, as `Taxonomy.subtree` gives; None for the whole index. A subtree that
+                holds fewer than `k` products gives all it holds, none of them gives width 0.
+
+        Raises:
+            NeighbourIndexError: another dimension, a number that isn't finite, `k` below 1 or a range outside the tree.
+        """
+
+
+MIN_SCANN_PRODUCTS = 1000  # Below, ScaNN's k-means has too little to fit.
+# A kind is imported when an index of it is built or loaded: importing ScaNN costs seconds that exact search never needs.
+_KINDS = {"exact": "similarity.exact_index:ExactIndex", "scann": "similarity.scann_index:ScannIndex"}
+KINDS = tuple(_KINDS)
+
+
+def index_kind(kind: str) -> type[NeighbourIndex]:
+    """Returns the implementation of a kind.
+
+    >>> index_kind("exact").__name__
+    'ExactIndex'
+
+    Raises:
+        NeighbourIndexError: an unknown kind, or one whose library isn't installed.
+    """
+    if kind not in _KINDS:
+        raise NeighbourIndexError(f"index kind {kind!r} is unknown. Known: {', '.join(KINDS)}.")
+    module, _, name = _KINDS[kind].partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        raise NeighbourIndexError(f"index kind {kind!r} needs the package {error.name!r}, which isn't installed here.") from None
+
+
+def checked_queries(queries: FloatArray, k: int, dimension: int) -> FloatArray:
+    """Returns the queries as float32 of unit length, rows of zeros left as they are.
+
+    Raises:
+        NeighbourIndexError: another dimension, a number that isn't finite, or `k` below 1.
+    """
+    found = np.asarray(queries, np.float32)
+    if found.ndim != 2 or found.shape[1] != dimension:
+        raise NeighbourIndexError(
+            f"queries have the shape {list(found.shape)}, the index has dimension {dimension}: expected [num_queries, {dimension}]. "
+            "Embed them with the model that the index was built for."
+        )
+    if k < 1:
+        raise NeighbourIndexError(f"k is {k}; ask for at least 1 neighbour.")
+    if not np.isfinite(found).all():
+        row = int(np.argmin(np.isfinite(found).all(axis=1)))
+        raise NeighbourIndexError(f"query {row} holds a number that isn't finite. Leave that product out.")
+    norms = np.linalg.norm(found, axis=1, keepdims=True)
+    return np.ascontiguousarray(found / np.where(norms > 0, norms, 1), np.float32)

@@ -1,0 +1,167 @@
+"""Holds product vectors in the taxonomy's tree order, so that every subtree is a contiguous slice of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import NeighbourIndexError
+
+VECTORS, STARTS, PRODUCTS, TREE = "vectors.npy", "node_starts.npy", "product_ids.json", "tree.json"
+VECTOR_FILES = (VECTORS, STARTS, PRODUCTS, TREE)
+
+
+@dataclass(frozen=True)
+class ProductVectors:
+    """Unit vectors of products, ordered by the number of the node each product is predicted to be at.
+
+    Attributes:
+        vectors: float32 `[num_products, dimension]`, unit length, in tree order.
+        product_ids: one id a row.
+        node_ids: every node id of the taxonomy, in tree order.
+        subtree_ends: for node number i, one past the last number of its subtree.
+        node_starts: int64 `[num_nodes + 1]`; the products at node number i are the rows `node_starts[i]` up to
+            `node_starts[i + 1]`. Rows from `node_starts[-1]` on are at no node of the taxonomy: found by searches of the
+            whole index only.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    product_ids: tuple[str, ...]
+    node_ids: tuple[str, ...]
+    subtree_ends: tuple[int, ...]
+    node_starts: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Refuses parts that don't fit each other.
+
+        Raises:
+            NeighbourIndexError: no vectors, or counts that disagree.
+        """
+        if self.vectors.ndim != 2 or not self.vectors.shape[0] or not self.vectors.shape[1]:
+            raise NeighbourIndexError(f"the index is empty: vectors of shape {list(self.vectors.shape)}. Score a pool with products first.")
+        if len(self.product_ids) != len(self.vectors):
+            raise NeighbourIndexError(f"{len(self.product_ids)} product ids for {len(self.vectors)} vectors. Build the index again.")
+        starts, nodes = self.node_starts, len(self.node_ids)
+        ordered = starts.shape == (nodes + 1,) and (np.diff(starts) >= 0).all() and starts[0] == 0 and starts[-1] <= len(self.vectors)
+        if not ordered or len(self.subtree_ends) != nodes:
+            raise NeighbourIndexError(f"node starts don't fit {nodes} nodes and {len(self.vectors)} vectors. Build the index again.")
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def dimension(self) -> int:
+        """Length of every vector."""
+        return int(self.vectors.shape[1])
+
+    @cached_property
+    def id_array(self) -> npt.NDArray[Any]:
+        """The product ids as an object array, for taking many at once."""
+        return np.array(self.product_ids, dtype=object)
+
+    @cached_property
+    def _node_numbers(self) -> dict[str, int]:
+        return {node_id: i for i, node_id in enumerate(self.node_ids)}
+
+    def subtree(self, node_id: str) -> range:
+        """Returns the numbers of a node and all its descendants.
+
+        Raises:
+            NeighbourIndexError: no node has this id.
+        """
+        number = self._node_numbers.get(node_id)
+        if number is None:
+            raise NeighbourIndexError(f"node {node_id!r} isn't in the index's taxonomy of {len(self.node_ids)} nodes. Use one of its ids.")
+        return range(number, self.subtree_ends[number])
+
+    def rows(self, subtree: range | None) -> slice:
+        """Returns the rows of the products in a range of node numbers; all rows for None.
+
+        Raises:
+            NeighbourIndexError: a range outside the tree, or with a step.
+        """
+        if subtree is None:
+            return slice(0, len(self))
+        if subtree.step != 1 or not 0 <= subtree.start <= subtree.stop <= len(self.node_ids):
+            raise NeighbourIndexError(f"subtree {subtree} isn't a range of the {len(self.node_ids)} node numbers. Take it from subtree().")
+        return slice(int(self.node_starts[subtree.start]), int(self.node_starts[subtree.stop]))
+
+
+def in_tree_order(
+    vectors: npt.NDArray[np.float32],
+    product_ids: Sequence[str],
+    node_numbers: npt.NDArray[np.int64],
+    node_ids: Sequence[str],
+    subtree_ends: Sequence[int],
+) -> ProductVectors:
+    """Returns the vectors ordered by node number, and within a node as given.
+
+    Args:
+        vectors: float `[num_products, dimension]`, any length but zero; brought to unit length.
+        product_ids: one id a row.
+        node_numbers: int `[num_products]`, in tree order; -1 for a product at no node of the taxonomy.
+        node_ids: every node id, in tree order.
+        subtree_ends: as `Taxonomy.subtree_ends`.
+
+    Raises:
+        NeighbourIndexError: no products, an id used twice, or a vector that is zero or not finite. Names the product.
+    """
+    numbers = np.where(node_numbers < 0, len(node_ids), node_numbers)
+    order = np.argsort(numbers, kind="stable")
+    starts = np.searchsorted(numbers[order], np.arange(len(node_ids) + 1)).astype(np.int64)
+    ids = tuple(product_ids[i] for i in order)
+    _check_unique(ids)
+    return ProductVectors(_unit(vectors[order], ids), ids, tuple(node_ids), tuple(subtree_ends), starts)
+
+
+def _check_unique(ids: tuple[str, ...]) -> None:
+    if len(set(ids)) == len(ids):
+        return
+    seen: set[str] = set()
+    twice = next(found for found in ids if found in seen or seen.add(found))  # type: ignore[func-returns-value]
+    raise NeighbourIndexError(f"product {twice!r} is there twice. Give each product its own id.")
+
+
+def _unit(vectors: npt.NDArray[np.float32], ids: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    found = np.ascontiguousarray(vectors, np.float32)
+    if found.ndim != 2:
+        raise NeighbourIndexError(f"vectors have the shape {list(found.shape)}, expected [num_products, dimension].")
+    norms = np.linalg.norm(found, axis=1, keepdims=True)
+    bad = ~((norms[:, 0] > 0) & np.isfinite(norms[:, 0]))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise NeighbourIndexError(f"product {ids[row]!r} has a vector of length {norms[row, 0]}, expected 1. Leave it out or train again.")
+    unit: npt.NDArray[np.float32] = found / norms
+    return unit
+
+
+def save_vectors(folder: Path, products: ProductVectors) -> None:
+    """Writes `VECTOR_FILES`: arrays as npy, ids and the tree as JSON; nothing in them is ever executed."""
+    np.save(folder / VECTORS, np.ascontiguousarray(products.vectors), allow_pickle=False)
+    np.save(folder / STARTS, products.node_starts, allow_pickle=False)
+    (folder / PRODUCTS).write_text(json.dumps(products.product_ids, ensure_ascii=False), encoding="utf-8")
+    tree = {"node_ids": products.node_ids, "subtree_ends": products.subtree_ends}
+    (folder / TREE).write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
+
+
+def load_vectors(folder: Path) -> ProductVectors:
+    """Reads what `save_vectors` wrote; the vectors stay on disk until they are touched.
+
+    Raises:
+        NeighbourIndexError: a file is missing, damaged or doesn't fit the others.
+    """
+    try:
+        vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        starts = np.load(folder / STARTS, allow_pickle=False)
+        ids = json.loads((folder / PRODUCTS).read_text(encoding="utf-8"))
+        tree = json.loads((folder / TREE).read_text(encoding="utf-8"))
+        return ProductVectors(vectors, tuple(ids), tuple(tree["node_ids"]), tuple(tree["subtree_ends"]), starts)
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise NeighbourIndexError(f"{folder}: the index is damaged: {error}. Build it again, or copy it again.") from None

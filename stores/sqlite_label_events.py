@@ -1,0 +1,196 @@
+"""Keeps label events in one SQLite file; the default for one machine."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from schemas.errors import StoreError
+from schemas.label_event import LabelEvent, events_sha256, parse_label_event
+from stores.label_events import Appended, new_events
+
+# "aisL" in ASCII: tells our files from other SQLite files.
+_APPLICATION_ID = 0x6169734C
+_FORMAT_VERSION = 1
+_PAGE = 10_000
+_SCHEMA = """
+CREATE TABLE label_events (
+    position INTEGER PRIMARY KEY,
+    event_id TEXT NOT NULL UNIQUE,
+    product_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    answered_at_ms INTEGER NOT NULL,
+    event TEXT NOT NULL
+);
+CREATE INDEX label_events_by_product ON label_events (product_id);
+CREATE TRIGGER label_events_no_update BEFORE UPDATE ON label_events
+BEGIN SELECT RAISE(ABORT, 'label events are append-only: an event is never changed'); END;
+CREATE TRIGGER label_events_no_delete BEFORE DELETE ON label_events
+BEGIN SELECT RAISE(ABORT, 'label events are append-only: an event is never removed'); END;
+CREATE TRIGGER label_events_no_replace BEFORE INSERT ON label_events
+WHEN EXISTS (SELECT 1 FROM label_events WHERE event_id = NEW.event_id OR position = NEW.position)
+BEGIN SELECT RAISE(ABORT, 'label events are append-only: an event is never replaced'); END;
+"""
+_STAMP = f"PRAGMA application_id = {_APPLICATION_ID};\nPRAGMA user_version = {_FORMAT_VERSION};"
+
+
+class SqliteLabelEventStore:
+    """A `LabelEventStore` in a SQLite file, made where there is none.
+
+    Safe for several processes: writers wait for each other, readers don't wait. Every append is one transaction, on disk
+    (`synchronous=FULL`) when it returns. One object belongs to the thread that made it.
+
+    Args:
+        path: the file, on a local disk (SQLite's locks don't work on network folders).
+        read_only: refuse to write, and to make a file where there is none.
+        busy_timeout_ms: how long to wait for another writer.
+
+    Raises:
+        StoreError: the file can't be opened, isn't a store of label events, or was written by a later release.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, busy_timeout_ms: int = 10_000) -> None:
+        self.path = Path(path)
+        self._read_only = read_only
+        self._busy_timeout_ms = busy_timeout_ms
+        if read_only and not self.path.is_file():
+            raise StoreError(f"{self.path}: there is no store of label events. Import some first: aisle labels import FILE.")
+        with self._errors("opened"):
+            if not read_only:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            mode = "ro" if read_only else "rwc"
+            self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def __enter__(self) -> SqliteLabelEventStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def append(self, events: Iterable[LabelEvent]) -> Appended:
+        """Appends the events the store doesn't have; see `LabelEventStore.append`."""
+        given = list(events)
+        with self._errors("written"), self._transaction():
+            added, already_there = new_events(given, self.get)
+            self._db.executemany(
+                "INSERT INTO label_events (event_id, product_id, kind, answered_at_ms, event) VALUES (?, ?, ?, ?, ?)",
+                [(event.event_id, event.product_id, event.kind, event.answered_at_ms, event.to_json()) for event in added],
+            )
+        return Appended(len(added), already_there)
+
+    def events(self, since: int = 0) -> Iterator[LabelEvent]:
+        """Yields the events after the first `since`; see `LabelEventStore.events`. Ends with what was there at the start."""
+        position, last = since, self.count()
+        while position < last:
+            with self._errors("read"):
+                rows = self._db.execute(
+                    "SELECT position, event FROM label_events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+                    (position, last, _PAGE),
+                ).fetchall()
+            if not rows:
+                raise StoreError(f"{self.path}: the events after {position} of {last} are gone. Restore the file from a backup.")
+            for position, line in rows:  # noqa: B007 (the last one tells the next page where to start)
+                yield self._event(line)
+
+    def events_of(self, product_id: str) -> list[LabelEvent]:
+        """Returns the events about one product, in the order they were appended."""
+        with self._errors("read"):
+            rows = self._db.execute("SELECT event FROM label_events WHERE product_id = ? ORDER BY position", (product_id,)).fetchall()
+        return [self._event(line) for (line,) in rows]
+
+    def get(self, event_id: str) -> LabelEvent | None:
+        """Returns the event with this id, or None."""
+        with self._errors("read"):
+            row = self._db.execute("SELECT event FROM label_events WHERE event_id = ?", (event_id,)).fetchone()
+        return self._event(row[0]) if row else None
+
+    def count(self) -> int:
+        """Returns how many events there are."""
+        with self._errors("read"):
+            return int(self._db.execute("SELECT coalesce(max(position), 0) FROM label_events").fetchone()[0])
+
+    def sha256(self) -> str:
+        """Returns a digest of the events, the same for the same events in any order."""
+        return events_sha256(self.events())
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
+
+    def _prepare(self) -> None:
+        self._db.execute(f"PRAGMA busy_timeout = {int(self._busy_timeout_ms)}")
+        if not self._read_only:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            with self._transaction():
+                if self._is_empty():
+                    for statement in _statements(_SCHEMA + _STAMP):
+                        self._db.execute(statement)
+        self._check_format()
+
+    def _is_empty(self) -> bool:
+        return not self._pragma("application_id") and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+
+    def _check_format(self) -> None:
+        if self._pragma("application_id") != _APPLICATION_ID:
+            raise StoreError(f"{self.path}: this SQLite file isn't a store of label events. Name another file, or a new one.")
+        if self._pragma("user_version") != _FORMAT_VERSION:
+            raise StoreError(
+                f"{self.path}: found format version {self._pragma('user_version')}, this release reads {_FORMAT_VERSION}. "
+                "Use the release that wrote it, or a later one."
+            )
+
+    def _pragma(self, name: str) -> int:
+        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def _event(self, line: str) -> LabelEvent:
+        return parse_label_event(line, str(self.path))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _errors(self, act: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self.path}: the store of label events can't be {act}: {error}. {_way_out(error)}") from error
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Yields the statements of a script one by one: `executescript` would end the transaction it runs in."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _way_out(error: Exception) -> str:
+    text = str(error).lower()
+    if "locked" in text or "busy" in text:
+        return "Another program is writing to it; try again when it is done."
+    if "readonly" in text or "read-only" in text or "permission" in text:
+        return "Make the file and its folder writable."
+    if "not a database" in text or "malformed" in text or "corrupt" in text:
+        return "Restore it from a backup or an export."
+    if "full" in text:
+        return "Make room on the disk."
+    return "Check that the folder exists on a local disk and that you may write to it."

@@ -1,0 +1,1 @@
+"""Everything the tests share; pytest collects the folders below."""

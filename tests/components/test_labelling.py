@@ -1,0 +1,217 @@
+"""Proves what is joined to an example, what is left out, and that its other bytes stay."""
+
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+from components.example_bytes import read_records, with_features, without_features
+from components.labelling import (
+    Answer,
+    LabelCounts,
+    Labeller,
+    group_answers,
+    join_report,
+    label_file,
+    products_in,
+    usable_answers,
+)
+from components.rule_matching import RuleMatcher
+from schemas.errors import CatalogueError
+from schemas.label_event import LabelEvent
+from schemas.product import LABEL_FEATURES
+from schemas.rules import Rule
+from schemas.taxonomy import Node, Taxonomy
+
+TREE = Taxonomy(
+    [
+        Node("shoes", "", "Shoes", False), Node("sneakers", "shoes", "Sneakers", True), Node("boots", "shoes", "Boots", True),
+        Node("old", "", "Trainers", False, replaced_by="sneakers"),
+    ]
+)  # fmt: skip
+RULES = [Rule("r1", "sneakers", "title", "sneaker"), Rule("r2", "boots", "title", "boot"), Rule("no", "boots", "brand", "dolls", veto=True)]
+MATCHER = RuleMatcher(RULES, TREE)
+
+
+def example(**fields):
+    made = tf.train.Example()
+    for name, value in fields.items():
+        feature = made.features.feature[name]
+        if isinstance(value, float):
+            feature.float_list.value.append(value)
+        elif isinstance(value, int):
+            feature.int64_list.value.append(value)
+        else:
+            feature.bytes_list.value.extend(part.encode() for part in ([value] if isinstance(value, str) else value))
+    return made.SerializeToString()
+
+
+def fields_of(record):
+    features = tf.train.Example.FromString(record).features.feature
+    found = {}
+    for name, feature in features.items():
+        kind = feature.WhichOneof("kind")
+        values = list(getattr(feature, kind).value)
+        found[name] = [value.decode() for value in values] if kind == "bytes_list" else values
+    return found
+
+
+def answered(product, node, at=1, kind="is", group="", event_id=""):
+    return LabelEvent(event_id or f"e-{product}-{at}", at, "ann", product, kind, node, group=group)
+
+
+def labelled(records, events=(), split="dev", splits=None):
+    answers = usable_answers(events, TREE)
+    counts = LabelCounts.of(len(RULES))
+    labeller = Labeller(MATCHER, answers, group_answers(answers, splits or {}))
+    found = labeller.label(records, split, counts)
+    return [fields_of(record) for record in found], join_report(counts, answers, MATCHER)
+
+
+def test_rules_and_answers_are_joined_with_who_said_so():
+    (found,), report = labelled([example(id="p", title="Boot or sneaker", price=1.5)], [answered("p", "boots")])
+    assert found == {
+        "id": ["p"], "title": ["Boot or sneaker"], "price": [1.5], "rule_ids": ["r1", "r2"], "rule_nodes": ["shoes", "sneakers", "boots"],
+        "answer_node": ["boots"], "answer_event": ["e-p-1"], "category_depth": [2],
+    }  # fmt: skip
+    assert report["labels"]["joined"] == 1
+
+
+def test_a_product_that_nobody_and_no_rule_speaks_of_keeps_its_very_bytes():
+    record = example(id="p", title="car")
+    assert Labeller(MATCHER, usable_answers([], TREE)).label([record], "dev", LabelCounts.of(3)) == [record]
+
+
+def test_a_vetoed_match_leaves_its_ids_and_no_nodes():
+    (found,), _ = labelled([example(id="p", title="boot", brand="Dolls")])
+    assert found["rule_ids"] == ["r2", "no"]
+    assert "rule_nodes" not in found
+
+
+def test_labels_of_an_earlier_join_are_replaced_not_mixed():
+    before = example(
+        id="p", title="boot", answer_node="sneakers", answer_event="e0", category_depth=2, rule_ids=["x", "y"], rule_nodes=["z"]
+    )
+    (found,), _ = labelled([before])
+    assert found == {"id": ["p"], "title": ["boot"], "rule_ids": ["r2"], "rule_nodes": ["shoes", "boots"]}
+
+
+def test_answers_that_cannot_be_joined_are_counted_by_reason():
+    events = [
+        answered("a", "boots"), answered("gone", "boots"), answered("b", "nowhere"), answered("c", "shoes"),
+        answered("d", "boots", kind="under"), answered("e", "", kind="skip"),
+    ]  # fmt: skip
+    _, report = labelled([example(id=name, title="x") for name in "abcde"], events)
+    assert report["labels"] == {
+        "joined": 1, "joined_by_group": 0, "unknown_product": 1, "unknown_node": 1, "not_exclusive": 1, "other_kind": 2,
+    }  # fmt: skip
+
+
+def test_an_answer_at_a_replaced_node_moves_to_the_new_one():
+    (found,), _ = labelled([example(id="p", title="x")], [answered("p", "old")])
+    assert found["answer_node"] == ["sneakers"]
+
+
+def test_an_answer_that_names_its_group_answers_the_group_within_its_split():
+    records = [example(id=name, title="x", group="g") for name in "abc"]
+    events = [answered("a", "boots", group="g"), answered("c", "sneakers")]
+    found, report = labelled(records, events, splits={"a": "dev"})
+    assert [row["answer_node"] for row in found] == [["boots"], ["boots"], ["sneakers"]]
+    assert found[1]["answer_event"] == ["e-a-1"]
+    assert (report["labels"]["joined"], report["labels"]["joined_by_group"]) == (2, 1)
+    assert "answer_node" not in labelled(records, events, split="test", splits={"a": "dev"})[0][1]
+
+
+def test_an_answer_that_names_no_group_answers_its_product_only():
+    found, _ = labelled([example(id="b", title="x", group="g")], [answered("a", "boots")], splits={"a": "dev"})
+    assert "answer_node" not in found[0]
+
+
+@pytest.mark.parametrize(("kind", "taken"), [("skip", True), ("bad_data", False), ("not", False)])
+def test_a_products_own_word_keeps_its_groups_answer_away_unless_it_was_a_skip(kind, taken):
+    events = [answered("a", "boots", group="g"), answered("b", "sneakers", kind=kind)]
+    found, _ = labelled([example(id="b", title="x", group="g")], events, splits={"a": "dev"})
+    assert ("answer_node" in found[0]) is taken
+
+
+def test_of_a_groups_answers_the_latest_counts():
+    answers = usable_answers([answered("a", "boots", at=5, group="g"), answered("b", "sneakers", at=4, group="g")], TREE)
+    assert group_answers(answers, {"a": "dev", "b": "dev"}) == {("dev", "g"): Answer(TREE.index("boots"), "e-a-5", 5)}
+
+
+def test_rules_are_not_judged_on_the_test_split():
+    record, events = example(id="p", title="boot"), [answered("p", "boots")]
+    dev, test = (labelled([record], events, split=split)[1]["rules"][1] for split in ("dev", "test"))
+    assert (dev["judged"], dev["right"]) == (1, 1)
+    assert (test["judged"], test["matches"]) == (0, 1)
+
+
+def test_an_example_without_id_or_of_another_type_is_refused_by_file():
+    with pytest.raises(CatalogueError, match="examples: an example has no 'id'. Expected the examples that ProductExampleGen writes."):
+        labelled([example(title="x")])
+    with pytest.raises(CatalogueError, match="examples: an example can't be read: .*Expected tf.train.Example with text fields."):
+        labelled([example(id="p", title=3)])
+    with pytest.raises(CatalogueError, match="an example can't be read"):
+        labelled([b"\xff\xff"])
+
+
+names = st.sampled_from(["id", "title", "x", *LABEL_FEATURES])
+plain = st.dictionaries(names, st.one_of(st.text(max_size=200), st.integers(0, 2**60), st.floats(width=32, allow_nan=False)), max_size=6)
+
+
+@given(plain, plain)
+@settings(deadline=None)
+def test_features_added_without_parsing_are_features_added_by_parsing(old, new):
+    base, extra = example(**old), tf.train.Example.FromString(example(**new)).features
+    joined = with_features(base, extra.SerializeToString())
+    assert fields_of(joined) == {**fields_of(base), **fields_of(example(**new))}
+    expected = without_features(base, list(new))
+    assert fields_of(without_features(joined, list(new))) == fields_of(expected)
+
+
+def test_every_reader_of_examples_reads_added_features():
+    extra = tf.train.Example.FromString(example(rule_ids=["r1", "r2"], category_depth=2)).features.SerializeToString()
+    joined = with_features(example(id="p", title="t" * 300, price=2.0), extra)
+    spec = {
+        "id": tf.io.FixedLenFeature([], tf.string), "price": tf.io.FixedLenFeature([], tf.float32),
+        "rule_ids": tf.io.RaggedFeature(tf.string), "category_depth": tf.io.FixedLenFeature([], tf.int64),
+    }  # fmt: skip
+    parsed = tf.io.parse_example([joined], spec)
+    assert parsed["rule_ids"].to_list() == [[b"r1", b"r2"]]
+    assert (parsed["id"].numpy(), parsed["price"].numpy(), parsed["category_depth"].numpy()) == ([b"p"], [2.0], [2])
+    batch = ExamplesToRecordBatchDecoder().DecodeBatch([joined]).to_pydict()
+    assert batch["rule_ids"] == [[b"r1", b"r2"]]
+    assert batch["category_depth"] == [[2]]
+
+
+def test_records_laid_out_in_another_way_are_joined_all_the_same():
+    twice = example(id="p") + example(title="t")
+    extra = tf.train.Example.FromString(example(rule_ids=["r1"])).features.SerializeToString()
+    assert fields_of(with_features(twice, extra)) == {"id": ["p"], "title": ["t"], "rule_ids": ["r1"]}
+    assert fields_of(with_features(b"", extra)) == {"rule_ids": ["r1"]}
+
+
+def write_file(path, records):
+    with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
+        for record in records:
+            writer.write(record)
+
+
+def test_a_file_keeps_its_order_and_its_number_of_records(tmp_path):
+    records = [example(id=f"p{i}", title="boot" if i % 3 else "car") for i in range(1300)]
+    write_file(tmp_path / "in.gz", records)
+    labeller = Labeller(MATCHER, usable_answers([answered("p7", "boots")], TREE))
+    counts = label_file(labeller, "dev", str(tmp_path / "in.gz"), str(tmp_path / "out.gz"))
+    found = [fields_of(record) for batch in read_records(str(tmp_path / "out.gz")) for record in batch]
+    assert [row["id"][0] for row in found] == [f"p{i}" for i in range(1300)]
+    assert [row["id"][0] for row in found if "answer_node" in row] == ["p7"]
+    assert (counts.rules.products, counts.rules.covered, counts.joined) == (1300, 866, 1)
+    assert products_in(str(tmp_path / "in.gz"), frozenset({"p7", "p1299", "q"})) == {"p7", "p1299"}
+
+
+def test_a_file_cut_short_is_refused_by_name(tmp_path):
+    write_file(tmp_path / "in.gz", [example(id=f"p{i}", title="boot") for i in range(500)])
+    (tmp_path / "in.gz").write_bytes((tmp_path / "in.gz").read_bytes()[:-200])
+    with pytest.raises(CatalogueError, match=r"in.gz: the examples can't be read: .*run the stage before again."):
+        list(read_records(str(tmp_path / "in.gz")))

@@ -1,0 +1,72 @@
+"""The planner: which kind is built, and when it is refused."""
+
+import numpy as np
+import pytest
+
+from schemas.errors import NeighbourIndexError
+from similarity.contract import MIN_SCANN_PRODUCTS, index_kind
+from similarity.exact_index import ExactIndex
+from similarity.planner import build_index, planned_kind
+from similarity.recall import measured_recall, query_sample
+from similarity.vectors import in_tree_order
+
+
+def _products(count, dimension=24, seed=0):
+    vectors = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
+    return in_tree_order(vectors, [str(i) for i in range(count)], np.zeros(count, np.int64), ["n"], [1])
+
+
+class _BlindIndex(ExactIndex):
+    """Always answers with the same products."""
+
+    kind = "blind"
+
+    def search(self, queries, k, subtree=None):
+        return super().search(np.ones_like(queries), k, subtree)
+
+
+def test_exact_search_below_a_size_and_scann_from_it_on():
+    assert planned_kind(MIN_SCANN_PRODUCTS, MIN_SCANN_PRODUCTS + 1) == "exact"
+    assert planned_kind(MIN_SCANN_PRODUCTS, MIN_SCANN_PRODUCTS) == "scann"
+
+
+def test_too_few_products_for_scann_are_searched_exactly():
+    assert planned_kind(MIN_SCANN_PRODUCTS - 1, 0) == "exact"
+
+
+def test_exact_search_has_full_recall():
+    built = build_index(_products(200), exact_below=1000, neighbours=10, min_recall=1.0, seed=0)
+    assert (built.index.kind, built.recall) == ("exact", 1.0)
+
+
+def test_a_scann_index_is_searched_harder_until_it_reaches_the_floor():
+    products = _products(4000)
+    easy = index_kind("scann").build(products, seed=0)
+    first = measured_recall(easy, query_sample(easy, 500, np.random.default_rng(0)), 10)
+    floor = (first + 1) / 2
+    built = build_index(products, exact_below=0, neighbours=10, min_recall=floor, seed=0)
+    assert first < floor <= built.recall
+    assert built.index.leaves_searched > easy.leaves_searched
+
+
+def test_an_index_under_the_floor_is_refused(monkeypatch):
+    monkeypatch.setattr("similarity.planner.index_kind", lambda kind: _BlindIndex)
+    with pytest.raises(NeighbourIndexError, match=r"recall@10 is 0\.\d+, the floor is 0.900. Lower index.min_recall"):
+        build_index(_products(300), exact_below=1000, neighbours=10, min_recall=0.9, seed=0)
+
+
+def test_recall_counts_equally_good_neighbours_as_found():
+    vectors = np.repeat(np.eye(4, dtype=np.float32), 25, axis=0)
+    products = in_tree_order(vectors, [str(i) for i in range(100)], np.zeros(100, np.int64), ["n"], [1])
+
+    class LastFirst(ExactIndex):
+        def search(self, queries, k, subtree=None):
+            found = super().search(queries, 25, subtree)
+            return type(found)(found.ids[:, -k:], found.similarities[:, -k:], found.positions[:, -k:])
+
+    assert measured_recall(LastFirst(products), vectors, 5) == 1.0
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(NeighbourIndexError, match="index kind 'hnsw' is unknown. Known: exact, scann"):
+        index_kind("hnsw")

@@ -1,0 +1,248 @@
+"""Fits a network to training data: the objective schedule, early stopping, and the refit on every answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from trainer_module.hyperparameters import HyperParameters, Phase
+from trainer_module.layout import NetworkInputs
+from trainer_module.losses import exclusive_loss, non_negative_rule_loss, weighted_rule_loss
+from trainer_module.optimizer import LazyAdam
+from trainer_module.schedule import Batch, epoch, epoch_steps, playable
+from trainer_module.training_data import TrainingData
+from trainer_module.zoo.contract import Network
+
+log = logging.getLogger(__name__)
+
+# With fewer held-out answers the best epoch is chance, and the answers are worth more as answers.
+MIN_VALIDATION = 300
+_SCORED_AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How a fit went.
+
+    Attributes:
+        epochs: passes of each phase.
+        validation: accuracy and loss on held-out answers at the best epoch; None without early stopping.
+        num_answers: answers learnt from at the end.
+        num_rule_products: products the rule_based head learnt from.
+    """
+
+    epochs: list[float]
+    validation: dict[str, float] | None
+    num_answers: int
+    num_rule_products: int
+
+
+class _Trainer:
+    """One network, its optimiser, and the traced step."""
+
+    def __init__(self, network: Network, data: TrainingData, hyper: HyperParameters, num_nodes: int) -> None:
+        self.network, self.data, self.hyper = network, data, hyper
+        self._variables = list(network.weights.values())
+        self._optimizer = LazyAdam(self._variables)
+        coverage = np.asarray(data.rules.mean(axis=0)).ravel() if data.rules.shape[0] else np.zeros(num_nodes)
+        self._priors = tf.constant(np.minimum(coverage * hyper.class_prior, 0.9), tf.float32)
+        self._class_weights = tf.constant(class_weights(data.answers[data.answered], network_width(network, data), hyper.class_weights))
+        self._step = tf.function(self._one_step, reduce_retracing=True)
+
+    def run(self, batch: Batch, learning_rate: float, rule_loss_weight: float) -> None:
+        """Takes one step."""
+        inputs = self.data.inputs(batch.rows)
+        self._step(
+            inputs,
+            tf.constant(self.data.answers[batch.rows]),
+            tf.constant(batch.exclusive),
+            tf.constant(self.data.rule_targets(batch.rows)),
+            tf.constant(batch.rule_based),
+            tf.constant(learning_rate, tf.float32),
+            tf.constant(rule_loss_weight, tf.float32),
+        )
+
+    def _one_step(
+        self,
+        inputs: NetworkInputs,
+        classes: tf.Tensor,
+        trains_exclusive: tf.Tensor,
+        targets: tf.Tensor,
+        trains_rules: tf.Tensor,
+        learning_rate: tf.Tensor,
+        rule_loss_weight: tf.Tensor,
+    ) -> None:
+        with tf.GradientTape() as tape:
+            outputs = self.network(inputs, training=True)
+            weights = trains_exclusive * tf.gather(self._class_weights, tf.maximum(classes, 0))
+            loss = exclusive_loss(outputs.exclusive, classes, weights)
+            if self.hyper.rule_loss == "non_negative":
+                loss += rule_loss_weight * non_negative_rule_loss(outputs.rule_based, targets, trains_rules, self._priors)
+            else:
+                rule_loss = weighted_rule_loss(outputs.rule_based, targets, trains_rules, self.hyper.unlabelled_weight)
+                loss += rule_loss_weight * rule_loss
+        self._optimizer.apply(tape.gradient(loss, self._variables), self._variables, learning_rate)
+
+
+def network_width(network: Network, data: TrainingData) -> int:
+    """Returns C, the number of exclusive nodes the network scores."""
+    rows = np.zeros(1, np.int64)
+    return int(network(data.inputs(rows)).exclusive.shape[1])
+
+
+def class_weights(classes: np.ndarray, num_classes: int, how: str) -> np.ndarray:
+    """Returns float32 `[num_classes]`, of mean 1 over the answers, within [0.1, 10]."""
+    counts = np.bincount(classes, minlength=num_classes).astype(np.float64)
+    power = {"none": 0.0, "balanced": 1.0, "square_root": 0.5}[how]
+    weights = np.maximum(counts, 1.0) ** -power
+    mean = (weights * counts).sum() / max(counts.sum(), 1.0)
+    return np.clip(weights / max(mean, 1e-12), 0.1, 10.0).astype(np.float32) if counts.sum() else np.ones(num_classes, np.float32)
+
+
+def held_out(data: TrainingData, share: float) -> np.ndarray:
+    """Returns a mask of answered products kept for early stopping; a group is never on both sides."""
+    by_group = (data.groups.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+    mask = (data.answers >= 0) & (by_group < np.uint64(share * 2**24))
+    return mask if mask.sum() >= MIN_VALIDATION else np.zeros(len(mask), bool)
+
+
+def fit(
+    build: Callable[[], Network],
+    data: TrainingData,
+    hyper: HyperParameters,
+    phases: Sequence[Phase],
+    seed: int,
+    num_nodes: int,
+    progress: Callable[[str], None] = log.info,
+) -> tuple[Network, FitReport]:
+    """Fits a network.
+
+    Args:
+        build: makes a fresh network, the same one at every call.
+        data: what to learn from.
+        hyper: how.
+        phases: the objective schedule.
+        seed: of batches and dropout; the same seed on the same machine gives the same weights.
+        num_nodes: N.
+        progress: told one line an epoch.
+
+    Returns:
+        the fitted network and how it went.
+    """
+    validation = held_out(data, hyper.validation_share)
+    report = None
+    if validation.any():
+        network, epochs, best = _run(build(), data, hyper, phases, seed, num_nodes, validation, progress)
+        report = best
+        if not hyper.refit:
+            return network, FitReport(epochs, best, int(((data.answers >= 0) & ~validation).sum()), len(_rule_rows(data, hyper, seed)))
+        phases = [Phase(max(epochs[k], 0.01), p.rule_based, p.exclusive) for k, p in enumerate(phases)]
+        progress(f"refit epochs={epochs}")
+    network, epochs, _ = _run(build(), data, hyper, phases, seed, num_nodes, np.zeros(len(data.answers), bool), progress)
+    return network, FitReport(epochs, report, len(data.answered), len(_rule_rows(data, hyper, seed)))
+
+
+def _rule_rows(data: TrainingData, hyper: HyperParameters, seed: int) -> np.ndarray:
+    rows = np.arange(len(data.answers)) if hyper.rule_loss == "non_negative" and len(data.covered) else data.covered
+    if len(rows) > hyper.max_rule_products:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, hyper.max_rule_products, replace=False))
+    return rows
+
+
+def _run(
+    network: Network,
+    data: TrainingData,
+    hyper: HyperParameters,
+    phases: Sequence[Phase],
+    seed: int,
+    num_nodes: int,
+    validation: np.ndarray,
+    progress: Callable[[str], None],
+) -> tuple[Network, list[float], dict[str, float] | None]:
+    tf.random.set_seed(seed)
+    rng = np.random.default_rng(seed)
+    answered = data.answered[~validation[data.answered]]
+    rule_rows = _rule_rows(data, hyper, seed)
+    if not len(data.answers):
+        return network, [0.0 for _ in phases], None
+    trainer = _Trainer(network, data, hyper, num_nodes)
+    stopper = _Stopper(network, data, np.flatnonzero(validation), hyper.patience)
+    epochs: list[float] = []
+    for k, asked in enumerate(phases):
+        phase = playable(asked, len(answered), len(rule_rows))
+        stops_early = validation.any() and k == len(phases) - 1
+        epochs.append(_run_phase(trainer, phase, answered, rule_rows, rng, stopper if stops_early else None, progress) if phase else 0.0)
+    return network, epochs, stopper.best if validation.any() else None
+
+
+def _run_phase(
+    trainer: _Trainer,
+    phase: Phase,
+    answered: np.ndarray,
+    rule_rows: np.ndarray,
+    rng: np.random.Generator,
+    stopper: _Stopper | None,
+    progress: Callable[[str], None],
+) -> float:
+    hyper = trainer.hyper
+    per_epoch = epoch_steps(phase, len(answered), len(rule_rows), hyper.batch_size)
+    total, step = max(1, round(per_epoch * phase.epochs)), 0
+    rule_loss_weight = hyper.rule_loss_weight if phase.exclusive > 0 else 1.0
+    while step < total:
+        for batch in epoch(phase, answered, rule_rows, hyper.batch_size, rng):
+            # Early stopping looks for the best length, so its rate doesn't fall towards an end it won't reach.
+            fallen = 0.0 if stopper else 0.9 * step / total
+            trainer.run(batch, hyper.learning_rate * (1.0 - fallen), rule_loss_weight)
+            step += 1
+            if step >= total:
+                break
+        if stopper:
+            stop = stopper.look(step / per_epoch)
+            progress(f"epoch {step / per_epoch:.0f} validation accuracy={stopper.last['accuracy']:.4f} loss={stopper.last['loss']:.4f}")
+            if stop:
+                break
+    return stopper.restore() if stopper else step / per_epoch
+
+
+class _Stopper:
+    """Remembers the best epoch's weights, and says when to stop looking for a better one."""
+
+    def __init__(self, network: Network, data: TrainingData, rows: np.ndarray, patience: int) -> None:
+        self._network, self._data, self._rows, self._patience = network, data, rows, patience
+        self._kept: list[np.ndarray] = []
+        self._best_epoch, self._bad = 0.0, 0
+        self.best: dict[str, float] | None = None
+        self.last: dict[str, float] = {}
+
+    def look(self, epoch_number: float) -> bool:
+        """Judges the network; True when `patience` epochs in a row weren't better."""
+        self.last = validation_scores(self._network, self._data, self._rows)
+        key = (self.last["accuracy"], -self.last["loss"])
+        if self.best is None or key > (self.best["accuracy"], -self.best["loss"]):
+            self.best, self._best_epoch, self._bad = self.last, epoch_number, 0
+            self._kept = [variable.numpy() for variable in self._network.weights.values()]
+        else:
+            self._bad += 1
+        return self._bad >= self._patience
+
+    def restore(self) -> float:
+        """Puts the best weights back and returns their epoch."""
+        for variable, value in zip(self._network.weights.values(), self._kept, strict=True):
+            variable.assign(value)
+        return self._best_epoch
+
+
+def validation_scores(network: Network, data: TrainingData, rows: np.ndarray) -> dict[str, float]:
+    """Returns accuracy and mean cross-entropy of the exclusive head on these answered products."""
+    right, loss = 0.0, 0.0
+    for start in range(0, len(rows), _SCORED_AT_ONCE):
+        part = rows[start : start + _SCORED_AT_ONCE]
+        logits = network(data.inputs(part)).exclusive
+        classes = data.answers[part]
+        right += float((np.argmax(logits, 1) == classes).sum())
+        loss += float(tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)))
+    return {"accuracy": right / len(rows), "loss": loss / len(rows)}

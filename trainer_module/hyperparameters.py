@@ -1,0 +1,118 @@
+"""Holds every number a training run can be told, beside its range."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from schemas.errors import SettingsError
+
+CLASS_WEIGHTS = ("none", "balanced", "square_root")
+RULE_LOSSES = ("weighted", "non_negative")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of the objective schedule: `epochs` passes with these shares of a batch for each head."""
+
+    epochs: float
+    rule_based: float
+    exclusive: float
+
+
+# Rules first, so that the exclusive head starts from what they say; then both, mostly answers.
+DEFAULT_PHASES = (Phase(epochs=6, rule_based=1.0, exclusive=0.0), Phase(epochs=20, rule_based=0.25, exclusive=0.75))
+
+
+@dataclass(frozen=True)
+class HyperParameters:
+    """What a family is fitted with; saved as JSON beside the model.
+
+    Attributes:
+        embedding_size: width of the shared embedding.
+        batch_size: products in one step.
+        learning_rate: step of the Adam optimiser; it falls linearly to a tenth over a phase.
+        dropout: share of the embedding left out in training.
+        prior_dropout: share of products whose exclusive logits are the rule prior alone in training, so that the prior
+            keeps explaining what answers don't cover.
+        tree_shared: add to a node's exclusive logits those of its ancestors.
+        class_weights: weight of an answer by its node: `none`, `balanced` (1 / answers) or `square_root` of that.
+        rule_loss: `weighted` counts an unlabelled node as a negative of weight `unlabelled_weight`; `non_negative` is the
+            risk of Kiryo et al. 2017 with `class_prior` times a node's coverage as its prior.
+        rule_loss_weight: weight of the rule_based head's loss beside the exclusive head's.
+        validation_share: share of the answered groups held out for early stopping; 0 switches it off.
+        patience: epochs without a better validation loss before a phase stops.
+        refit: after early stopping, fit again on every answer for the epochs that were best.
+        max_rule_products: products trained on for the rule_based head at most.
+    """
+
+    embedding_size: int = 128
+    batch_size: int = 256
+    learning_rate: float = 0.005
+    dropout: float = 0.0
+    prior_dropout: float = 0.2
+    tree_shared: bool = True
+    class_weights: str = "none"
+    rule_loss: str = "weighted"
+    unlabelled_weight: float = 1.0
+    class_prior: float = 2.0
+    rule_loss_weight: float = 0.3
+    validation_share: float = 0.1
+    patience: int = 3
+    refit: bool = True
+    max_rule_products: int = 500_000
+
+    def to_json(self) -> str:
+        """Returns every value as indented JSON."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True)
+
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "embedding_size": (2, 4096),
+    "batch_size": (2, 65_536),
+    "learning_rate": (1e-6, 10),
+    "dropout": (0, 0.95),
+    "prior_dropout": (0, 1),
+    "unlabelled_weight": (0, 1),
+    "class_prior": (1, 100),
+    "rule_loss_weight": (0, 100),
+    "validation_share": (0, 0.5),
+    "patience": (1, 1000),
+    "max_rule_products": (1, 100_000_000),
+}
+
+
+def hyperparameters(given: Mapping[str, Any], place: str = "model.parameters") -> HyperParameters:
+    """Returns the defaults with `given` laid over them.
+
+    Raises:
+        SettingsError: an unknown name, a wrong type or a value out of range.
+    """
+    known = {field.name: field.type for field in fields(HyperParameters)}
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise SettingsError(f"{place}: unknown hyper-parameter {name!r}.{hint} Known: {', '.join(known)}.")
+        _check(name, value, str(known[name]), place)
+    return HyperParameters(**given)
+
+
+def _check(name: str, value: Any, kind: str, place: str) -> None:
+    choices = {"class_weights": CLASS_WEIGHTS, "rule_loss": RULE_LOSSES}.get(name)
+    if choices:
+        if value not in choices:
+            raise SettingsError(f"{place}.{name}: {value!r} is unknown. Known: {', '.join(choices)}.")
+        return
+    if kind == "bool":
+        if not isinstance(value, bool):
+            raise SettingsError(f"{place}.{name}: {value!r} must be true or false.")
+        return
+    numeric = isinstance(value, int) or (kind == "float" and isinstance(value, float))
+    low, high = _RANGES[name]
+    if isinstance(value, bool) or not numeric or not low <= value <= high:
+        what = "a whole number" if kind == "int" else "a number"
+        raise SettingsError(f"{place}.{name}: {value!r} must be {what} in [{low}, {high}].")

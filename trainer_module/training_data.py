@@ -1,0 +1,119 @@
+"""Reads transformed examples into the arrays that training draws its batches from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import tensorflow as tf
+
+from schemas.product import ANSWER_NODE, GROUP, RULE_NODES
+from trainer_module.layout import Layout, NetworkInputs
+from trainer_module.tree import Tree
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """n products as training sees them.
+
+    Attributes:
+        bag: CSR float32 `[n, num_columns]`.
+        categories: int64 `[n, num_categories]`.
+        numbers: float32 `[n, num_numbers]`.
+        answers: int64 `[n]`, class of the exclusive head, -1 where nobody answered.
+        rules: CSR float32 `[n, N]`, 1 at every node the rules put a product at, ancestors included.
+        groups: uint64 `[n]`, equal for near-duplicates.
+    """
+
+    bag: sp.csr_matrix
+    categories: np.ndarray
+    numbers: np.ndarray
+    answers: np.ndarray
+    rules: sp.csr_matrix
+    groups: np.ndarray
+
+    @property
+    def answered(self) -> np.ndarray:
+        """Numbers of the products a person answered."""
+        return np.flatnonzero(self.answers >= 0)
+
+    @property
+    def covered(self) -> np.ndarray:
+        """Numbers of the products a rule fired on."""
+        return np.flatnonzero(np.diff(self.rules.indptr) > 0)
+
+    def inputs(self, rows: np.ndarray) -> NetworkInputs:
+        """Returns a batch as tensors, in the order of `rows`."""
+        coo = self.bag[rows].tocoo()
+        indices = np.stack([coo.row, coo.col], 1).astype(np.int64)
+        bag = tf.SparseTensor(indices, coo.data, np.array([len(rows), self.bag.shape[1]], np.int64))
+        return NetworkInputs(bag, tf.constant(self.categories[rows]), tf.constant(self.numbers[rows]))
+
+    def rule_targets(self, rows: np.ndarray) -> np.ndarray:
+        """Returns float32 `[len(rows), N]`."""
+        return self.rules[rows].toarray()
+
+
+def node_table(ids: Sequence[str], name: str) -> tf.lookup.StaticHashTable:
+    """Returns a table from node id to its place in `ids`, -1 for any other."""
+    keys, values = tf.constant(list(ids), tf.string), tf.range(len(ids), dtype=tf.int64)
+    return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), -1, name=name)
+
+
+def read_training_data(files: Sequence[str], feature_spec: dict[str, Any], layout: Layout, tree: Tree) -> TrainingData:
+    """Reads GZIP TFRecords of transformed examples, in order.
+
+    Args:
+        files: paths of the records.
+        feature_spec: the transform graph's own, which also names the label features passed through.
+        layout: says which columns the features get.
+        tree: says which node has which number.
+    """
+    classes, nodes = node_table(tree.exclusive_ids, "classes"), node_table(tree.node_ids, "nodes")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def parsed(serialized: tf.Tensor) -> tuple[Any, ...]:
+        features = tf.io.parse_example(serialized, feature_spec)
+        inputs = layout.inputs(features)
+        answers = tf.fill([tf.shape(serialized, tf.int64)[0]], tf.constant(-1, tf.int64))
+        if ANSWER_NODE in features:
+            found = features[ANSWER_NODE]
+            answers = tf.tensor_scatter_nd_update(answers, found.indices[:, :1], classes.lookup(found.values))
+        rule_rows, rule_nodes = tf.zeros([0], tf.int64), tf.zeros([0], tf.int64)
+        if RULE_NODES in features:
+            rule_rows, rule_nodes = features[RULE_NODES].indices[:, 0], nodes.lookup(features[RULE_NODES].values)
+        groups = tf.strings.to_hash_bucket_fast(tf.reshape(features[GROUP], [-1]), 2**62)
+        return inputs.bag.indices, inputs.bag.values, inputs.categories, inputs.numbers, answers, rule_rows, rule_nodes, groups
+
+    blocks = [
+        [part.numpy() for part in parsed(serialized)]
+        for serialized in tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_BLOCK)
+    ]
+    return _stacked(blocks, layout, len(tree.node_ids))
+
+
+def _stacked(blocks: list[list[np.ndarray]], layout: Layout, num_nodes: int) -> TrainingData:
+    bags, rules = [], []
+    for indices, values, _, _, answers, rule_rows, rule_nodes, _ in blocks:
+        num_rows = len(answers)
+        bags.append(sp.csr_matrix((values, (indices[:, 0], indices[:, 1])), shape=(num_rows, layout.num_columns), dtype=np.float32))
+        known = rule_nodes >= 0
+        ones = np.ones(int(known.sum()), np.float32)
+        rules.append(sp.csr_matrix((ones, (rule_rows[known], rule_nodes[known])), shape=(num_rows, num_nodes)))
+    if not blocks:
+        empty = np.zeros(0, np.int64)
+        return TrainingData(
+            sp.csr_matrix((0, layout.num_columns), dtype=np.float32),
+            np.zeros((0, len(layout.embedded)), np.int64),
+            np.zeros((0, layout.num_numbers), np.float32),
+            empty,
+            sp.csr_matrix((0, num_nodes), dtype=np.float32),
+            empty,
+        )
+    categories, numbers, answers, groups = (np.concatenate([block[k] for block in blocks]) for k in (2, 3, 4, 7))
+    return TrainingData(sp.vstack(bags, format="csr"), categories, numbers, answers, sp.vstack(rules, format="csr"), groups)

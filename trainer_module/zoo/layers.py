@@ -1,0 +1,78 @@
+"""The parts families are put together from: bag sums, tree sharing and the rule prior."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from trainer_module.tree import Tree
+
+_LOWEST = -20.0  # log of a probability nobody needs to tell from zero
+FIRST_RULE_LOGIT = -4.0  # a node is rare: start from a small probability
+
+
+class Bag:
+    """The bag of a batch with each column's rows of a table read once, which keeps gradients small.
+
+    Args:
+        bag: sparse float32 `[n, num_columns]`.
+    """
+
+    def __init__(self, bag: tf.SparseTensor) -> None:
+        self._columns, places = tf.unique(bag.indices[:, 1], out_idx=tf.int64)
+        shape = tf.stack([bag.dense_shape[0], tf.size(self._columns, tf.int64)])
+        self._compact = tf.SparseTensor(tf.stack([bag.indices[:, 0], places], 1), bag.values, shape)
+
+    def sum(self, table: tf.Variable) -> tf.Tensor:
+        """Returns the weighted sum of the table's rows `[n, width]`; `table` is `[num_columns, width]`."""
+        return tf.sparse.sparse_dense_matmul(self._compact, tf.gather(table, self._columns))
+
+
+def embedded(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
+    """Returns the rows of a table `[n, width]`, zeros where an id is -1."""
+    return tf.gather(table, tf.maximum(ids, 0)) * tf.cast(ids >= 0, tf.float32)[:, None]
+
+
+class RulePrior(tf.Module):
+    """Says which exclusive node the rule_based head means: the node, unless one of its children says it better.
+
+    A node's logit is the sum over three log-probabilities, each trusted as much as answers show it deserves: the node is
+    on, none of its children is on, its parent is on.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        super().__init__()
+        self._exclusive = tf.constant(tree.exclusive)
+        self._parents = tf.constant(tree.parents)
+        self._num_nodes = len(tree.node_ids)
+        self.trust = tf.Variable(np.array([1.0, 1.0, 0.3], np.float32), name="trust")
+
+    def __call__(self, rule_logits: tf.Tensor) -> tf.Tensor:
+        """Returns `[n, C]` from the rule_based head's logits `[n, N]`; no gradient flows into them."""
+        by_node = tf.transpose(tf.stop_gradient(rule_logits))  # [N, n]
+        best_child = tf.maximum(tf.math.unsorted_segment_max(by_node, self._parents, self._num_nodes + 1), _LOWEST)
+        with_root = tf.concat([by_node, tf.fill([1, tf.shape(by_node)[1]], -_LOWEST)], 0)
+        logits = (
+            self.trust[0] * tf.gather(tf.math.log_sigmoid(by_node), self._exclusive)
+            + self.trust[1] * tf.gather(tf.math.log_sigmoid(-best_child), self._exclusive)
+            + self.trust[2] * tf.gather(tf.math.log_sigmoid(tf.gather(with_root, self._parents)), self._exclusive)
+        )
+        return tf.transpose(logits)
+
+
+def mixed_with_prior(logits: tf.Tensor, prior: tf.Tensor, prior_dropout: float, training: bool) -> tf.Tensor:
+    """Returns learnt logits plus prior; in training, for a random share of products the prior alone."""
+    if training and prior_dropout > 0:
+        kept = tf.cast(tf.random.uniform([tf.shape(logits)[0], 1]) >= prior_dropout, tf.float32)
+        logits = logits * kept
+    return logits + prior
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], deviation: float, name: str) -> tf.Variable:
+    """Returns a variable drawn from a normal distribution."""
+    return tf.Variable(rng.normal(0, deviation, shape).astype(np.float32), name=name)
+
+
+def zeros(shape: tuple[int, ...], name: str) -> tf.Variable:
+    """Returns a variable of zeros."""
+    return tf.Variable(np.zeros(shape, np.float32), name=name)
