@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 PACKAGES = ["components", "pipeline", "schemas", "similarity", "stores", "trainer_module"]
 
 # schemas, similarity and stores run in both environments, so what they need is all an app needs.
-CORE = ["numpy", "PyYAML", "pyahocorasick", "google-re2"]
+CORE = ["numpy", "PyYAML", "pyahocorasick", "google-re2", "orjson", "google-crc32c"]
 PIPELINE = [
     "tfx[kfp]==1.16.0",
     "apache-beam[gcp]>=2.59,<2.62",

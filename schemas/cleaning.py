@@ -113,10 +113,10 @@ _TRAILING = "[\u0080-\u00bf" + "".join(_WINDOWS) + "]"
 _CONTROL_BYTE = "[\u0080-\u009f]"
 _MOJIBAKE = re.compile(
     # Â© and Ã© and â€™: what Western European texts become; 'ROMÃ”' at the end of a capital word is left alone.
-    rf"[ÂÃ](?<![A-ZÀ-Þ]Ã(?=[»”’“™®…])){_TRAILING}|â[€„†‡ˆ‰‹‚]{_TRAILING}"
+    rf"Â[\u00a0-\u00bf]|Ã(?<![A-ZÀ-Þ]Ã(?=[»”’“™®…])){_TRAILING}|â[€„†‡ˆ‰‹‚]{_TRAILING}"
     # Any other letter pair only where a C1 control character proves it: no one types those.
     rf"|[\u00c4-\u00df]{_CONTROL_BYTE}|[\u00e0-\u00ef](?:{_CONTROL_BYTE}{_TRAILING}|{_TRAILING}{_CONTROL_BYTE})"
-    rf"|[\u00f0-\u00f4]{_TRAILING}{{3}}"
+    rf"|ðŸ{_TRAILING}{{2}}"  # An emoji.
 )
 
 

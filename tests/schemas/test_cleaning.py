@@ -68,7 +68,8 @@ def test_cleaned_text_can_be_stored_and_has_no_surplus_space(fields):
 @given(st.text(st.characters(whitelist_categories=("Lu", "Ll", "Nd"), max_codepoint=0x24F), min_size=4))
 def test_plain_words_are_left_as_they_are(text):
     composed = unicodedata.normalize("NFC", text)
-    if composed.lower() not in ("null", "none", "unknown", "unbekannt", "undefined", "onbekend"):
+    looks_wrong = "Ã" in composed or "ðŸ" in composed
+    if not looks_wrong and composed.lower() not in ("null", "none", "unknown", "unbekannt", "undefined", "onbekend"):
         assert clean_text(text) == composed
 
 
