@@ -1,5 +1,4 @@
 """TFX shell: judges the model on the test split and writes what people and dashboards read."""
-# mypy: ignore-errors
 
 import json
 import logging

@@ -1,6 +1,5 @@
 """The TFX shell that builds the similarity index of a scored pool; index_building.py says how."""
 
-# mypy: ignore-errors
 import logging
 import time
 from pathlib import Path

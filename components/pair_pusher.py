@@ -1,6 +1,5 @@
 """The TFX shell that pushes a blessed model with its index; pair_pushing.py says how."""
 
-# mypy: ignore-errors
 import logging
 import time
 from pathlib import Path

@@ -1,6 +1,5 @@
 """The TFX shell that scores the pool with Beam, one file of examples at a time; pool_scoring.py says how."""
 
-# mypy: ignore-errors
 import logging
 import time
 from collections.abc import Iterator

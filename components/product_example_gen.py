@@ -1,6 +1,5 @@
 """Reads the networks' feeds into examples: the TFX shell of `product_ingest.py`."""
 
-# mypy: ignore-errors
 import json
 import logging
 from typing import Any

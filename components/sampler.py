@@ -1,6 +1,5 @@
 """The TFX shell that picks the next labelling batch; sampling/ says how, sampling_batch.py writes it."""
 
-# mypy: ignore-errors
 import logging
 from pathlib import Path
 

@@ -1,6 +1,5 @@
 """The TFX shell that lets no model go live which a fresh process can't load and call; smoke_testing.py says how."""
 
-# mypy: ignore-errors
 import logging
 from pathlib import Path
 

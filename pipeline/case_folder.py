@@ -21,9 +21,7 @@ LABELLER = "gold"
 
 
 def with_case_folder(settings: Settings) -> Settings:
-    """Returns the settings with networks, taxonomy, rules, split and label events taken from `catalogue.folder`.
-
-    The events file is written under `run.root`; it holds every test answer and `catalogue.answers` random dev answers.
+    """Returns the settings with networks, taxonomy, rules and split taken from `catalogue.folder`.
 
     Raises:
         CatalogueError: a file of the format is missing, or gold.tsv can't be read.
@@ -31,7 +29,9 @@ def with_case_folder(settings: Settings) -> Settings:
     folder = Path(settings.catalogue.folder)
     feed = next((name for name in _FEEDS if (folder / name).exists()), "")
     if not feed:
-        raise CatalogueError(f"{folder}: there is no feed. Expected one of {', '.join(_FEEDS)}. Set catalogue.folder to a catalogue's folder.")
+        raise CatalogueError(
+            f"{folder}: there is no feed. Expected one of {', '.join(_FEEDS)}. Set catalogue.folder to a catalogue's folder."
+        )
     if not (folder / "taxonomy.tsv").exists():
         raise CatalogueError(f"{folder}: taxonomy.tsv is missing. A catalogue folder holds a feed, taxonomy.tsv, rules.tsv and gold.tsv.")
     rules, gold = folder / "rules.tsv", folder / _GOLD
@@ -44,34 +44,57 @@ def with_case_folder(settings: Settings) -> Settings:
     )
 
 
-def write_case_events(settings: Settings, path: Path) -> int:
-    """Writes the label events that `catalogue.answers` asks for and returns how many; 0 without gold.tsv.
+def case_events(settings: Settings) -> list[LabelEvent]:
+    """Returns every test answer of gold.tsv and `catalogue.answers` random dev answers, as label events; none without gold.tsv.
 
     Raises:
         CatalogueError: gold.tsv can't be read.
     """
     gold = Path(settings.catalogue.folder) / _GOLD
     if not gold.exists():
-        return 0
+        return []
     answers = list(_answers(gold))
     dev = sorted(answer for answer in answers if answer[2] == DEV)
     if 0 <= settings.catalogue.answers < len(dev):
         dev = random.Random(settings.run.seed).sample(dev, settings.catalogue.answers)
     kept = sorted(dev) + sorted(answer for answer in answers if answer[2] == TEST)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return write_label_events(path, [_event(product_id, node_id) for product_id, node_id, _ in kept])
+    return [_event(product_id, node_id) for product_id, node_id, _ in kept]
+
+
+def write_case_events(settings: Settings, path: Path) -> int:
+    """Writes `case_events` as JSON lines and returns how many; without any there is no file.
+
+    Raises:
+        CatalogueError: gold.tsv can't be read, or the file can't be written.
+    """
+    events = case_events(settings)
+    if not events:
+        return 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return write_label_events(path, events)
+    except OSError as error:
+        raise CatalogueError(f"{path}: can't be written: {error.strerror}. Set run.root to a folder you may write to.") from None
 
 
 def _answers(path: Path) -> Iterator[tuple[str, str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise CatalogueError(f"{path}:1: column {missing[0]!r} is missing. Expected {', '.join(_COLUMNS)}.")
-        for number, row in enumerate(reader, 2):
-            if row["split"] not in (DEV, TEST) or not row["product_id"] or not row["node_id"]:
-                raise CatalogueError(f"{path}:{number}: expected a product, a node and the split dev or test, found {list(row.values())[:3]}.")
-            yield row["product_id"], row["node_id"], row["split"]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from _rows(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE), path)
+    except UnicodeDecodeError as error:
+        raise CatalogueError(f"{path}: byte {error.start} isn't UTF-8. Save the file as UTF-8.") from None
+    except (OSError, csv.Error) as error:
+        raise CatalogueError(f"{path}: this can't be read: {getattr(error, 'strerror', None) or error}. Expected a TSV.") from None
+
+
+def _rows(reader: csv.DictReader, path: Path) -> Iterator[tuple[str, str, str]]:
+    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+    if missing:
+        raise CatalogueError(f"{path}:1: column {missing[0]!r} is missing. Expected {', '.join(_COLUMNS)}.")
+    for number, row in enumerate(reader, 2):
+        if row["split"] not in (DEV, TEST) or not row["product_id"] or not row["node_id"]:
+            raise CatalogueError(f"{path}:{number}: expected a product, a node and the split dev or test, found {list(row.values())[:3]}.")
+        yield row["product_id"], row["node_id"], row["split"]
 
 
 def _event(product_id: str, node_id: str) -> LabelEvent:

@@ -24,7 +24,8 @@ VERBS = {
 EPILOG = """examples:
   aisle demo-catalogue demo && aisle run --config demo/aisle.yaml
   aisle check --config configs/case.yaml --set catalogue.folder=CATALOGUE
-  aisle batch show RUN_ROOT/...
+  aisle batch show --config demo/aisle.yaml
+  aisle predict feed.csv --config demo/aisle.yaml --network alpha
 
 Every verb has its own --help. Exit codes: 0 done, 1 failed, 2 wrong settings."""
 
@@ -49,9 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in words if word in VERBS), None)
-    args = build_parser(verb).parse_args(words)
     try:
-        return int(importlib.import_module(f"pipeline.commands.{VERBS[args.verb][0]}").run(args))
+        args = build_parser(verb).parse_args(words)
+        code = int(importlib.import_module(f"pipeline.commands.{VERBS[args.verb][0]}").run(args))
+        sys.stdout.flush()
+        return code
     except AisleError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -61,3 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,8 +5,10 @@ import pipeline.quiet  # noqa: F401, I001 - must come before TensorFlow
 import argparse
 import logging
 import os
-import resource
+import re
+import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -23,12 +25,16 @@ from pipeline import events
 from pipeline.create_pipeline import create_pipeline
 from pipeline.plan import RunPlan, read_plan
 from pipeline.results import collect_results
+from schemas import errors
 from schemas.errors import AisleError
 from schemas.features import features_from_json
+from trainer_module.zoo.registry import family
 
 _SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "products.pbtxt"
 # Only our own loggers tell what a stage did; their last line of a stage is shown beside its time.
 _OURS = ("components", "trainer_module", "similarity", "stores")
+# Beam passes a worker's exception on as its traceback's text, with a note of the step behind it.
+_WRITTEN = re.compile(r"schemas\.errors\.(\w+): (.+?)(?: \[while running [^\n]*)?(?:\n|$)")
 
 
 def write_schema(plan: RunPlan, path: Path) -> None:
@@ -91,6 +97,7 @@ def run_plan(plan: RunPlan, stream: TextIO) -> dict[str, Any]:
     Raises:
         AisleError: a stage refused its input.
     """
+    family(plan.settings["model"]["family"])  # An unknown one is refused now, not when training starts.
     root = Path(plan.settings["run"]["root"])
     schema_file = root / "inputs" / "products.pbtxt"
     write_schema(plan, schema_file)
@@ -102,35 +109,52 @@ def run_plan(plan: RunPlan, stream: TextIO) -> dict[str, Any]:
     return collect_results(root, plan)
 
 
-def _cause(error: BaseException) -> AisleError | None:
-    # Beam wraps a worker's error in its own type, with the original as a cause or only as text.
+def find_cause(error: BaseException) -> AisleError | None:
+    """Returns the user's error behind an exception: itself, what caused it, or what a Beam worker wrote of it as text."""
+    chain: list[BaseException] = []
     seen: BaseException | None = error
-    while seen is not None:
+    while seen is not None and seen not in chain:
         if isinstance(seen, AisleError):
             return seen
+        chain.append(seen)
         seen = seen.__cause__ or seen.__context__
-    return None
+    return next((found for found in map(_written_cause, chain) if found), None)
+
+
+def _written_cause(error: BaseException) -> AisleError | None:
+    match = _WRITTEN.search(str(error))
+    kind = getattr(errors, match[1], None) if match else None
+    if match is None or not isinstance(kind, type) or not issubclass(kind, AisleError):
+        return None
+    return kind(match[2].strip())
+
+
+def _end_with_parent() -> None:
+    """Ends this process and what it started when the program that started it is gone, however it went."""
+    sys.stdin.buffer.read()
+    os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 def main() -> int:
     """Runs the plan named on the command line; events go to standard output, logs to standard error."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("plan", type=Path)
+    parser.add_argument("--end-with-parent", action="store_true", help="end, with all that was started, when standard input ends")
     arguments = parser.parse_args()
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Whatever a library prints belongs in the log.
     _configure_logging(stream)
+    if arguments.end_with_parent:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         results = run_plan(read_plan(arguments.plan), stream)
     except Exception as error:
         traceback.print_exc()
-        cause = _cause(error)
+        cause = find_cause(error)
         message = str(cause) if cause else f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         events.send(stream, events.ERROR, message=message, ours=cause is not None, exit_code=cause.exit_code if cause else 1)
         return 1
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    children_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    events.send(stream, events.RESULT, results={**results, "peak_rss_mb": round(max(peak_mb, children_mb))})
+    events.send(stream, events.RESULT, results=results)
     return 0
 
 

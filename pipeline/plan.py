@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.feeds.files import find_feeds
 from components.feeds.fingerprint import feeds_fingerprint
-from components.frozen_events import frozen_events
-from components.pair_pushing import read_live
-from components.rule_matching import RuleMatcher
-from pipeline.case_folder import with_case_folder, write_case_events
-from schemas.errors import SettingsError
-from schemas.features import load_features
+from pipeline.case_folder import write_case_events
+from pipeline.inputs import check_training, live_pair, network_feeds, read_events, read_features, read_rules, read_taxonomy, resolved
 from schemas.label_event import events_sha256
-from schemas.rules import load_rules, rules_sha256
+from schemas.rules import rules_sha256
 from schemas.settings import Settings
-from schemas.taxonomy import load_taxonomy
 
 
 @dataclass(frozen=True)
@@ -63,45 +56,33 @@ def plan_run(settings: Settings) -> RunPlan:
     Raises:
         AisleError: whatever input can't be used, by file and row.
     """
-    events = list(settings.labels.events)
-    if settings.catalogue.folder:
-        settings = with_case_folder(settings)
-        case_events = Path(settings.run.root) / "inputs" / "label_events.jsonl"
-        if write_case_events(settings, case_events):
-            events.append(str(case_events))
-    if not settings.networks:
-        raise SettingsError("no feeds are named. Set networks, or catalogue.folder to a catalogue's folder.")
-    if not settings.taxonomy.path:
-        raise SettingsError("no taxonomy is named. Set taxonomy.path.")
-    feeds = [
-        {"network": name, "settings": dataclasses.asdict(network), "files": find_feeds(network.feeds, Path.cwd(), f"networks.{name}.feeds")}
-        for name, network in settings.networks.items()
-    ]
-    taxonomy = load_taxonomy(Path(settings.taxonomy.path))
-    rules = load_rules(Path(settings.rules.path), taxonomy) if settings.rules.path else []
-    RuleMatcher(rules, taxonomy)  # Refuses a phrase or an expression nothing could match.
-    features = load_features(Path(settings.model.features) if settings.model.features else None)
-    live = read_live(Path(settings.push.folder), settings.run.name)
+    settings = resolved(settings)
+    feeds = network_feeds(settings)
+    taxonomy = read_taxonomy(settings)
+    rules = read_rules(settings, taxonomy).rules
+    label_events = read_events(settings)
+    features = read_features(settings)
+    check_training(settings)
+    live = live_pair(settings)
     split = [settings.ingest.split] if settings.ingest.split else []
+    events = list(settings.labels.events)
+    case_events = Path(settings.run.root) / "inputs" / "label_events.jsonl"
+    if settings.catalogue.folder and write_case_events(settings, case_events):
+        events.append(str(case_events))
     return RunPlan(
         settings=dataclasses.asdict(settings),
-        feeds=feeds,
-        feeds_sha256=feeds_fingerprint([*(file for feed in feeds for file in feed["files"]), *split]),
+        feeds=[feed.plain() for feed in feeds],
+        feeds_sha256=feeds_fingerprint([*(file for feed in feeds for file in feed.files), *split]),
         features=features.to_json(),
         taxonomy=settings.taxonomy.path,
         taxonomy_sha256=taxonomy.sha256,
         rules=settings.rules.path,
         rules_sha256=rules_sha256(rules),
         events=events,
-        labels_sha256=events_sha256(frozen_events(settings.labels.store, json.dumps(events))),
+        labels_sha256=events_sha256(label_events),
         baseline_uri=str(live.model) if live else "",
         baseline_version=live.version if live else 0,
     )
-
-
-def plan_sha256(plan: RunPlan) -> str:
-    """Returns a digest of everything a plan holds."""
-    return hashlib.sha256(plan.to_json().encode()).hexdigest()
 
 
 def read_plan(path: Path) -> RunPlan:

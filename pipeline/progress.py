@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import threading
@@ -13,6 +14,10 @@ from pipeline import events
 
 _WIDTH = 24
 _DETAIL_WIDTH = 90
+# name=value, the value without brackets, or a JSON object without spaces.
+_PAIR = re.compile(r"(?<!\S)(\w+)=(\{\S*\}|[^\s()\[\]{}]+)(?!\S)")
+_NAMES = ("version", "seed", "batch")  # Their digits aren't grouped.
+_NOT_SHOWN = ("seconds", "sha256", "uri")
 
 
 class Progress:
@@ -58,7 +63,15 @@ class Progress:
                 self._stream.write(text + "\n")
                 self._stream.flush()
 
-    def stop(self) -> None:
+    def fail(self) -> None:
+        """Says which stage was running when the run failed."""
+        with self._lock:
+            if self._running and self._stages:
+                seconds = time.monotonic() - self._started_s
+                self._line(f"{self._counter()} {self._running:{_WIDTH}} {seconds:6.1f} s  failed")
+            self._running = ""
+
+    def close(self) -> None:
         """Takes the live line away."""
         self._stopped.set()
         with self._lock:
@@ -93,13 +106,26 @@ def readable(message: str) -> str:
 
     >>> readable("sampler picked=250 pool=9120 strategy=margin")
     'picked 250, pool 9,120, strategy margin'
+    >>> readable('category_evaluator products={"read":4033,"judged":31} blessed=True seconds=3.4')
+    'read 4,033, judged 31, blessed True'
     """
-    pairs = re.findall(r"(\w+)=(\S+)", message)
-    if not pairs:
-        return message[:_DETAIL_WIDTH]
-    shown = [f"{name.replace('_', ' ')} {_number(value)}" for name, value in pairs if name not in ("seconds", "sha256", "uri")]
-    return ", ".join(shown)[:_DETAIL_WIDTH]
+    pairs = [(name, value.rstrip(",;")) for name, value in _PAIR.findall(message) if name not in _NOT_SHOWN]
+    shown = [_pair(name, value) for name, value in pairs]
+    return _shortened(", ".join(text for text in shown if text) if pairs else message)
+
+
+def _pair(name: str, value: str) -> str:
+    if value.startswith("{"):
+        try:
+            return ", ".join(_pair(key, str(inner)) for key, inner in json.loads(value).items())
+        except (ValueError, AttributeError):
+            pass
+    return f"{name.replace('_', ' ')} {value if name in _NAMES else _number(value)}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _DETAIL_WIDTH else text[: _DETAIL_WIDTH - 3] + "..."
 
 
 def _number(value: str) -> str:
-    return f"{int(value):,}" if value.isdigit() else value
+    return f"{int(value):,}" if value.isdecimal() else value

@@ -1,5 +1,6 @@
 """Gathers what a run made, from the metadata store and the artifacts' own files, without TensorFlow."""
 
+# mypy: disable-error-code="name-defined,attr-defined"
 from __future__ import annotations
 
 import json
@@ -13,6 +14,7 @@ from pipeline.plan import RunPlan
 from schemas.errors import StoreError
 
 _OUTPUT = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.DECLARED_OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
+_DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 
 
 def open_metadata(root: Path) -> metadata_store.MetadataStore:
@@ -30,22 +32,48 @@ def open_metadata(root: Path) -> metadata_store.MetadataStore:
     return metadata_store.MetadataStore(config)
 
 
-def latest_artifacts(root: Path) -> dict[str, metadata_store_pb2.Artifact]:
-    """Returns the artifacts of the latest run as `Stage.key`, cached ones included."""
+def latest_artifacts(root: Path, complete_with: str = "") -> dict[str, metadata_store_pb2.Artifact]:
+    """Returns the artifacts of the latest run as `Stage.key`, cached ones included.
+
+    Args:
+        root: `run.root`.
+        complete_with: an artifact a run must have made, such as `Sampler.batch`; a run that stopped before it is passed over.
+
+    Raises:
+        StoreError: nothing has run there yet, or no run made that artifact.
+    """
     store = open_metadata(root)
-    runs = store.get_contexts_by_type("pipeline_run")
-    if not runs:
-        return {}
-    latest = max(runs, key=lambda context: context.id)
+    for run in sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: -context.id):
+        found = _artifacts_of(store, run.id)
+        if not complete_with or complete_with in found:
+            return found
+    what = f"no run has made {complete_with} yet" if complete_with else "nothing has run here yet"
+    raise StoreError(f"{root}: {what}. Start with aisle run, or set run.root.")
+
+
+def _artifacts_of(store: metadata_store.MetadataStore, run: int) -> dict[str, metadata_store_pb2.Artifact]:
     found: dict[str, metadata_store_pb2.Artifact] = {}
-    executions = sorted(store.get_executions_by_context(latest.id), key=lambda execution: execution.id)
-    for execution in executions:
+    for execution in sorted(store.get_executions_by_context(run), key=lambda execution: execution.id):
+        if execution.last_known_state not in _DONE:
+            continue
         node = next((c.name.rpartition(".")[2] for c in store.get_contexts_by_execution(execution.id) if c.type == "node"), "")
         events = [event for event in store.get_events_by_execution_ids([execution.id]) if event.type in _OUTPUT]
         keys = {event.artifact_id: event.path.steps[0].key for event in events if event.path.steps}
         for artifact in store.get_artifacts_by_id(list(keys)):
             found[f"{node}.{keys[artifact.id]}"] = artifact
     return found
+
+
+def latest_folder(root: Path, name: str) -> Path:
+    """Returns where the latest run that made an artifact such as `Sampler.batch` wrote it.
+
+    Raises:
+        StoreError: no run has made it, or it is gone.
+    """
+    folder = Path(latest_artifacts(root, name)[name].uri)
+    if not folder.is_dir():
+        raise StoreError(f"{folder}: the latest {name} is gone. Run again; a stage whose output is gone needs --set run.cache=false.")
+    return folder
 
 
 def collect_results(root: Path, plan: RunPlan) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def summary_lines(results: Mapping[str, Any]) -> list[str]:
         f"labels     {labels['joined']:,} answers of people, {labels['rules']['products']:,} products by rules "
         f"({_percent(labels['rules']['coverage'])} covered)",
         "",
-        *_score_table(results),
+        *score_table(results),
         "",
         _verdict(results),
         f"index      {index['kind']}, {index['num_products']:,} products x {index['dimension']}, recall {index['recall']:.3f}",
@@ -29,7 +29,12 @@ def summary_lines(results: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _score_table(results: Mapping[str, Any]) -> Sequence[str]:
+def score_table(results: Mapping[str, Any]) -> Sequence[str]:
+    """Returns the scores of the exclusive head, in all and by depth, beside the live model's where there is one.
+
+    Args:
+        results: `exclusive`, `by_depth` and `baseline`, as `metrics.json` and a run's results hold them.
+    """
     baseline = results.get("baseline") or {}
     header = f"{'judged on test':16s} {'products':>9s} {'accuracy':>9s} {'hier. F1':>9s} {'macro F1':>9s}"
     rows = [header + ("   live hier. F1" if baseline else "")]

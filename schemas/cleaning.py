@@ -2,7 +2,7 @@
 
 Whatever comes in, `clean_product(clean_product(fields)) == clean_product(fields)`. What can't be read becomes missing: the
 key is then absent. A product stays usable without it, so an unreadable price is reported as a `Problem`, not refused; only
-the reader of feeds refuses a row, and only where a required field (`id`, `title`) is missing.
+the reader of feeds refuses a row, and only where it has no `id` or no field that describes it.
 """
 
 from __future__ import annotations

@@ -120,9 +120,10 @@ def load_features(path: Path | None = None) -> FeatureConfig:
         raise FeatureError(f"{path}: there is no such feature config. Set model.features.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise FeatureError(f"{path}: this isn't YAML: {str(error).splitlines()[0]}.") from None
-    if not isinstance(content, dict) or list(content) != ["features"] or not isinstance(content["features"], dict) or not content["features"]:
+    rows = content["features"] if isinstance(content, dict) and list(content) == ["features"] else None
+    if not isinstance(rows, dict) or not rows:
         raise FeatureError(f"{path}: expected one key 'features' with one entry a feature.")
-    return FeatureConfig(tuple(_feature(str(name), row, path) for name, row in content["features"].items()))
+    return FeatureConfig(tuple(_feature(str(name), row, path) for name, row in rows.items()))
 
 
 def _feature(name: str, row: Any, path: Path) -> Feature:

@@ -28,7 +28,8 @@ def group_key(product: Mapping[str, Any]) -> str:
     It's relative to the title as cleaned by `schemas.cleaning`, and it misses near-copies with other words, a typing
     error, or a colour in only one of the two titles; and words for sizes, men or women count unless they are at the end, so
     'Women Runner' is not 'Runner Women', which is 'Runner'. It joins different products that share a title word for word. A
-    title without any letter or digit (`***`, an emoji) says nothing, so such a product is a group of its own, by its id.
+    title that is missing or has no letter or digit (`***`, an emoji) says nothing, so such a product is a group of its own,
+    by its id, whatever its other fields say.
 
     >>> first = group_key({"id": "1", "title": "Crème Sneaker - Men - XL", "shop": "Big Shop"})
     >>> first == group_key({"id": "2", "title": "sneaker CREME | bigshop", "shop": "bigshop"})

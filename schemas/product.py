@@ -23,8 +23,9 @@ FIELDS = (
 )  # fmt: skip
 NUMERIC_FIELDS = (PRICE,)
 STRING_FIELDS = tuple(field for field in FIELDS if field not in NUMERIC_FIELDS)
-# A row without these can't be used.
-REQUIRED_FIELDS = (ID, TITLE)
+# A row can't be used without an id, or if it says nothing in any of the describing fields.
+REQUIRED_FIELDS = (ID,)
+DESCRIBING_FIELDS = (TITLE, BRAND, CATEGORY, MERCHANT_CATEGORY, DESCRIPTION, IMAGE)
 # What a rule may look into.
 RULE_FIELDS = (TITLE, BRAND, CATEGORY, MERCHANT_CATEGORY, DESCRIPTION, GENDER, SIZE, COLOUR, SHOP, NETWORK)
 

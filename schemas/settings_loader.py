@@ -25,17 +25,21 @@ _PATHS = {
     "model.features", "push.folder", "run.root",
 }  # fmt: skip
 _TEMPLATE = re.compile(r":(prefix|root|name|catalogue)\b")
+_UNKNOWN_TEMPLATE = re.compile(r"(?:^|/)(:[a-z_]+)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MAX_FILE_BYTES = 4_000_000
+_MAX_VALUES = 100_000
+_MAX_SHOWN = 80
 
 
 @dataclass(frozen=True)
 class _Given:
-    """One value as a user gave it: where, what, and where its relative paths start."""
+    """One value as a user gave it: where, what, where its relative paths start, and how a scalar is spelt."""
 
     place: str
     value: Any
     folder: Path
+    text: str = ""
 
 
 def load_settings(path: Path | None, overrides: Sequence[str] = (), prefix: str | None = None) -> Settings:
@@ -49,12 +53,25 @@ def load_settings(path: Path | None, overrides: Sequence[str] = (), prefix: str 
     Raises:
         SettingsError: an unknown key, a wrong type or unit, or a value out of range. Names the line.
     """
-    given = _from_file(path) if path else {}
-    for text in overrides:
-        key, found = _override(text)
-        _lay_over(given, key, found)
-    settings = _fill(Settings, given, "")
+    settings = _fill(Settings, _given(path, overrides), "")
     return _resolved(settings, prefix if prefix is not None else os.environ.get(PREFIX_VARIABLE, DEFAULT_PREFIX))
+
+
+def setting_places(path: Path | None, overrides: Sequence[str] = ()) -> dict[str, str]:
+    """Returns where each setting that a user gave is written, as `path.to.key` to `file:line` or `--set ...`.
+
+    Raises:
+        SettingsError: as `load_settings` does for a file or an override that can't be read.
+    """
+    return dict(_places(_given(path, overrides), ""))
+
+
+def _places(given: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(given, _Given):
+        yield key, given.place
+        return
+    for name, value in given.items():
+        yield from _places(value, f"{key}.{name}" if key else name)
 
 
 def flat_settings(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -76,6 +93,14 @@ def flat_settings(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 # Reading.
 
 
+def _given(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    given = _from_file(path) if path else {}
+    for text in overrides:
+        key, found = _override(text)
+        _lay_over(given, key, found)
+    return given
+
+
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
@@ -87,15 +112,49 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: this is a folder. Name the YAML file in it.") from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: byte {error.start} isn't UTF-8. Save the file as UTF-8.") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: the configuration can't be read: {error.strerror}. Name a file you may read.") from None
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        raise SettingsError(f"{path}:{mark.line + 1 if mark else 1}: this isn't YAML: {getattr(error, 'problem', error)}.") from None
+        raise SettingsError(f"{path}:{mark.line + 1 if mark else 1}: this isn't YAML: {_problem(error)}.") from None
     if root is None:
         return {}
+    _check_size(root, str(path))
     found = _plain(root, path, path.parent.absolute(), set())
     if not isinstance(found, dict):
-        raise SettingsError(f"{path}:1: expected sections such as 'run:' and 'taxonomy:', found a {type(found).__name__}.")
+        raise SettingsError(f"{path}:1: expected sections such as 'run:' and 'taxonomy:', found {_shown(found.value)}.")
     return found
+
+
+def _problem(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(getattr(error, "problem", None) or str(error).splitlines()[0])
+
+
+def _check_size(root: yaml.Node, place: str) -> None:
+    """Refuses a file whose aliases unfold to more values than a person can mean, before any is unfolded."""
+    sizes: dict[int, int] = {}
+    # A node is counted when its children are, so the walk visits it twice; an alias of a node above itself counts as one.
+    waiting = [(root, False)]
+    while waiting:
+        node, counted = waiting.pop()
+        children = _children(node)
+        if counted:
+            sizes[id(node)] = 1 + sum(sizes.get(id(child), 1) for child in children)
+            if sizes[id(node)] > _MAX_VALUES:
+                line = node.start_mark.line + 1
+                raise SettingsError(f"{place}:{line}: the aliases here unfold to over {_MAX_VALUES:,} values. Write out what is meant.")
+        elif id(node) not in sizes:
+            sizes[id(node)] = 1
+            waiting.append((node, True))
+            waiting.extend((child, False) for child in children)
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [child for pair in node.value for child in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _plain(node: yaml.Node, path: Path, folder: Path, above: set[int]) -> Any:
@@ -105,9 +164,10 @@ def _plain(node: yaml.Node, path: Path, folder: Path, above: set[int]) -> Any:
     if not isinstance(node, yaml.MappingNode):
         loader = yaml.SafeLoader("")
         try:
-            return _Given(f"{path}:{node.start_mark.line + 1}", loader.construct_document(node), folder)
+            text = node.value if isinstance(node, yaml.ScalarNode) else ""
+            return _Given(f"{path}:{node.start_mark.line + 1}", loader.construct_document(node), folder, text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise SettingsError(f"{path}:{node.start_mark.line + 1}: this value can't be read: {str(error).splitlines()[0]}.") from None
+            raise SettingsError(f"{path}:{node.start_mark.line + 1}: this value can't be read: {_problem(error)}.") from None
     found: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = str(key_node.value)
@@ -124,10 +184,18 @@ def _override(text: str) -> tuple[list[str], Any]:
         raise SettingsError(f"{place}: expected path.to.key=value.")
     try:
         node = yaml.compose(value, Loader=yaml.SafeLoader) if value.strip() else None
+        if node:
+            _check_size(node, place)
         found = _plain(node, Path(place), Path.cwd(), set()) if node else _Given(place, "", Path.cwd())
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{place}: the value isn't YAML: {getattr(error, 'problem', error)}.") from None
-    return key.strip().split("."), _Given(place, found.value, Path.cwd()) if isinstance(found, _Given) else found
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SettingsError(f"{place}: the value isn't YAML: {_problem(error)}.") from None
+    return key.strip().split("."), _at(found, place)
+
+
+def _at(found: Any, place: str) -> Any:
+    if isinstance(found, _Given):
+        return dataclasses.replace(found, place=place)
+    return {name: _at(value, place) for name, value in found.items()}
 
 
 def _lay_over(given: dict[str, Any], key: Sequence[str], found: Any) -> None:
@@ -147,7 +215,7 @@ def _fill(kind: type, given: Any, key: str) -> Any:
     if isinstance(given, _Given):
         if given.value is None:
             return kind()
-        raise SettingsError(f"{given.place}: {key or 'the file'} {given.value!r} must be a section with keys. {_known(kind)}")
+        raise SettingsError(f"{given.place}: {key or 'the file'} {_shown(given.value)} must be a section with keys. {_known(kind)}")
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     for name, value in given.items():
@@ -176,16 +244,20 @@ def _mapping(kind: Any, given: Any, key: str) -> Any:
     if isinstance(given, _Given):
         if given.value is None:
             return {}
-        raise SettingsError(f"{given.place}: {key} {given.value!r} must be a section with keys.")
+        raise SettingsError(f"{given.place}: {key} {_shown(given.value)} must be a section with keys.")
     if dataclasses.is_dataclass(kind):
         return {name: _network_paths(_fill(typing.cast(type, kind), value, f"{key}.{name}"), value) for name, value in given.items()}
-    found = {name: _unwrapped(value) for name, value in given.items()}
     if kind is str:
-        for name, value in found.items():
-            if isinstance(value, (dict, list)) or value is None:
-                raise SettingsError(f"{_place(given[name])}: {key}.{name} {value!r} must be a text.")
-        return {name: str(value) for name, value in found.items()}
-    return found
+        return {name: _text(value, f"{key}.{name}") for name, value in given.items()}
+    return {name: _unwrapped(value) for name, value in given.items()}
+
+
+def _text(given: Any, key: str) -> str:
+    """Returns a text as it is spelt: 0501 and no are texts where a text is wanted, not a number and a truth value."""
+    value = _unwrapped(given)
+    if isinstance(value, (dict, list)) or value is None:
+        raise SettingsError(f"{_place(given)}: {key} {_shown(value)} must be a text.")
+    return value if isinstance(value, str) else given.text or str(value)
 
 
 def _network_paths(network: Any, given: Any) -> Any:
@@ -198,25 +270,29 @@ def _network_paths(network: Any, given: Any) -> Any:
 def _list(kind: Any, given: _Given, key: str) -> tuple[Any, ...]:
     values = [given.value] if isinstance(given.value, str) else given.value
     if not isinstance(values, list):
-        raise SettingsError(f"{given.place}: {key} {values!r} must be a list.")
+        raise SettingsError(f"{given.place}: {key} {_shown(values)} must be a list.")
     if dataclasses.is_dataclass(kind):
-        inner = [item if isinstance(item, dict) else {"": item} for item in values]
-        wrapped = [{str(name): _Given(given.place, value, given.folder) for name, value in item.items()} for item in inner]
-        return tuple(_fill(typing.cast(type, kind), item, f"{key}.{number}") for number, item in enumerate(wrapped))
+        return tuple(_fill(typing.cast(type, kind), _wrapped(item, given), f"{key}.{number}") for number, item in enumerate(values))
     for item in values:
         if not isinstance(item, str) or not item:
-            raise SettingsError(f"{given.place}: {key} holds {item!r}, expected texts.")
+            raise SettingsError(f"{given.place}: {key} holds {_shown(item)}, expected texts.")
     return tuple(_absolute(item, given.folder) if key in _PATHS else item for item in values)
+
+
+def _wrapped(item: Any, around: _Given) -> Any:
+    if isinstance(item, dict):
+        return {str(name): _Given(around.place, value, around.folder) for name, value in item.items()}
+    return _Given(around.place, item, around.folder)
 
 
 def _scalar(hint: Any, given: _Given, key: str, metadata: Mapping[str, Any]) -> Any:
     value = given.value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
+    if hint is str:
+        value = _text(given, key)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        raise SettingsError(f"{given.place}: {key} {given.value!r} must be {_wanted(hint)}.")
+        raise SettingsError(f"{given.place}: {key} {_shown(given.value)} must be {_wanted(hint)}.")
     low, high, choices = metadata.get("minimum"), metadata.get("maximum"), metadata.get("choices")
     if hint is float and value != value:
         raise SettingsError(f"{given.place}: {key} isn't a number.")
@@ -231,6 +307,7 @@ def _scalar(hint: Any, given: _Given, key: str, metadata: Mapping[str, Any]) -> 
 
 
 def _absolute(text: str, folder: Path) -> str:
+    text = os.path.expanduser(text)  # noqa: PTH111 - a path object would fold the // of gs://bucket
     return text if text.startswith((":", "/")) or "://" in text else os.path.normpath(folder / text)
 
 
@@ -249,6 +326,11 @@ def _place(value: Any) -> str:
 def _hint(name: str, known: Mapping[str, Any], key: str) -> str:
     close = difflib.get_close_matches(name, known, 1)
     return f" Did you mean '{key + '.' if key else ''}{close[0]}'?" if close else ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
 def _known(kind: type) -> str:
@@ -283,7 +365,11 @@ def _filled(text: str, words: Mapping[str, str], key: str) -> str:
             raise SettingsError(f"{key}: the template :{match[1]} isn't known there. Known: {', '.join(':' + name for name in words)}.")
         return words[match[1]]
 
-    return _TEMPLATE.sub(word, text)
+    filled = _TEMPLATE.sub(word, text)
+    unknown = _UNKNOWN_TEMPLATE.search(filled)
+    if unknown:
+        raise SettingsError(f"{key}: the template {unknown[1]} isn't known. Known: {', '.join(':' + name for name in words)}.")
+    return filled
 
 
 def _safe_name(text: str) -> str:

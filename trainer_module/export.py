@@ -36,7 +36,9 @@ def _set_classify_method(path: Path) -> None:
     path.write_bytes(saved.SerializeToString(deterministic=True))
 
 
-def described(taxonomy: Taxonomy, family: str, embedding_dimension: int, top_k: int, features: str, made_from: Mapping[str, str]) -> dict[str, Any]:
+def described(
+    taxonomy: Taxonomy, family: str, embedding_dimension: int, top_k: int, features: str, made_from: Mapping[str, str]
+) -> dict[str, Any]:
     """Returns the content of `model.json`."""
     nodes = [{"id": n.id, "parent_id": n.parent_id, "name": n.name, "exclusive": n.exclusive} for n in taxonomy]
     return {

@@ -38,7 +38,8 @@ class HyperParameters:
         dropout: share of the embedding left out in training.
         prior_dropout: share of products whose exclusive logits are the rule prior alone in training, so that the prior
             keeps explaining what answers don't cover.
-        tree_shared: add to a node's exclusive logits those of its ancestors.
+        tree_sharing: how much of its ancestors' exclusive logits a node gets added to its own; 0 keeps nodes apart.
+        token_dropout: share of a product's tokens left out in training.
         class_weights: weight of an answer by its node: `none`, `balanced` (1 / answers) or `square_root` of that.
         rule_loss: `weighted` counts an unlabelled node as a negative of weight `unlabelled_weight`; `non_negative` is the
             risk of Kiryo et al. 2017 with `class_prior` times a node's coverage as its prior.
@@ -54,8 +55,9 @@ class HyperParameters:
     learning_rate: float = 0.005
     dropout: float = 0.0
     prior_dropout: float = 0.2
-    tree_shared: bool = True
-    class_weights: str = "none"
+    tree_sharing: float = 0.5
+    token_dropout: float = 0.2
+    class_weights: str = "square_root"
     rule_loss: str = "weighted"
     unlabelled_weight: float = 1.0
     class_prior: float = 2.0
@@ -76,6 +78,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "learning_rate": (1e-6, 10),
     "dropout": (0, 0.95),
     "prior_dropout": (0, 1),
+    "tree_sharing": (0, 1),
+    "token_dropout": (0, 0.95),
     "unlabelled_weight": (0, 1),
     "class_prior": (1, 100),
     "rule_loss_weight": (0, 100),

@@ -94,8 +94,9 @@ class Layout:
         rows = ids.indices[:, 0]
         if feature.weighting != SEQUENCE:
             return rows, ids.values + offset, transformed[transformed_name(feature, WEIGHTS)].values
-        lengths = tf.math.unsorted_segment_sum(tf.ones_like(rows, tf.float32), rows, ids.dense_shape[0])
-        return rows, ids.values + offset, feature.scale / tf.sqrt(tf.gather(lengths, rows))
+        # float64, because a float32 reciprocal or root may round differently from batch to batch.
+        lengths = tf.math.unsorted_segment_sum(tf.ones_like(rows, tf.float64), rows, ids.dense_shape[0])
+        return rows, ids.values + offset, tf.cast(feature.scale / tf.sqrt(tf.gather(lengths, rows)), tf.float32)
 
 
 def _numbers(feature: Feature, transformed: Mapping[str, Any]) -> list[tf.Tensor]:
@@ -126,4 +127,12 @@ def _merged(parts: Sequence[tuple[tf.Tensor, tf.Tensor, tf.Tensor]], num_rows: t
 def layout_of(features: FeatureConfig, transform_output: tft.TFTransformOutput) -> Layout:
     """Returns the layout of a transform graph, with the vocabularies it learnt."""
     names = [f for f in features if f.kind in (TEXT, CATEGORICAL)]
-    return Layout(features, {f.name: [token.decode() for token in transform_output.vocabulary_by_name(vocabulary_name(f))] for f in names})
+    return Layout(features, {f.name: vocabulary_of(f, transform_output) for f in names})
+
+
+def vocabulary_of(feature: Feature, transform_output: tft.TFTransformOutput) -> list[str]:
+    """Returns the tokens or values of a feature in the order of their ids, empty if no product had any."""
+    # A line is "12 token": TFT puts the frequency first. In an empty vocabulary it leaves a random UUID, which has dashes.
+    lines = transform_output.vocabulary_by_name(vocabulary_name(feature))
+    tokens = [line.decode().partition(" ")[2] for line in lines]
+    return [token for token in tokens if "-" not in token]

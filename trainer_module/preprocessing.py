@@ -78,6 +78,27 @@ def fold_in_graph(text: tf.Tensor) -> tf.Tensor:
     return tf.strings.strip(tf.strings.regex_replace(tf.strings.lower(text, encoding="utf-8"), r"[^\p{L}\p{N}]+", " "))
 
 
+def same_log(values: tf.Tensor) -> tf.Tensor:
+    """Returns the natural logarithm of float64 values above 0, to ten digits, the same bits in every batch.
+
+    `tf.math.log` rounds the last values of a batch, which don't fill a SIMD register, differently from the others, so
+    that a product's features would depend on its neighbours. Sums, products and quotients don't: IEEE 754 fixes them.
+
+    >>> float(same_log(tf.constant(10.0, tf.float64)))
+    2.302585092...
+    """
+    bits = tf.bitcast(values, tf.int64)
+    exponent = tf.bitwise.right_shift(bits, tf.constant(52, tf.int64)) - 1023
+    mantissa = tf.bitcast(tf.bitwise.bitwise_or(tf.bitwise.bitwise_and(bits, 2**52 - 1), 1023 << 52), tf.float64)  # in [1, 2)
+    high = tf.cast(mantissa > 1.4142135623730951, tf.float64)
+    mantissa = mantissa * (1.0 - 0.5 * high)
+    ratio = (mantissa - 1.0) / (mantissa + 1.0)
+    square, series = ratio * ratio, tf.zeros_like(ratio)
+    for odd in range(15, 0, -2):  # log m = 2 artanh((m - 1) / (m + 1))
+        series = series * square + 1.0 / odd
+    return (tf.cast(exponent, tf.float64) + high) * 0.6931471805599453 + 2.0 * ratio * series
+
+
 def _text(feature: Feature, inputs: dict[str, Any]) -> dict[str, Any]:
     text = fold_in_graph(tf.strings.reduce_join([scalar(inputs[name], b"") for name in feature.fields], axis=0, separator=" "))
     grams = _ngrams(feature, text)
@@ -134,16 +155,16 @@ def _bag(
     row, token = tf.boolean_mask(ids.indices[:, 0], known), tf.boolean_mask(ids.values, known)
     groups = tf.unique_with_counts(row * 2**32 + token)
     row, token = groups.y // 2**32, groups.y % 2**32
-    counts = tf.cast(groups.count, tf.float32)
-    weights = {COUNTS: counts, TF_IDF: 1.0 + tf.math.log(counts)}.get(feature.weighting, tf.ones_like(counts))
+    counts = tf.cast(groups.count, tf.float64)
+    weights = counts if feature.weighting == COUNTS else tf.ones_like(counts)
     if documents is not None:
         first = tf.math.unsorted_segment_max(tf.boolean_mask(documents.values, known), groups.idx, tf.size(groups.y))
-        total = tft.sum(tf.ones([num_rows], tf.float32))
-        weights *= tf.math.log((1.0 + total) / (1.0 + tf.cast(first, tf.float32))) + 1.0
+        total = tf.cast(tft.sum(tf.ones([num_rows], tf.int64)), tf.float64)
+        weights = (1.0 + same_log(counts)) * (1.0 + same_log((1.0 + total) / (1.0 + tf.cast(first, tf.float64))))
     length = tf.sqrt(tf.math.unsorted_segment_sum(weights * weights, row, num_rows))
-    weights *= feature.scale / tf.gather(length, row)
+    weights = weights * feature.scale / tf.gather(length, row)
     ragged_ids = tf.RaggedTensor.from_value_rowids(token, row, nrows=num_rows)
-    ragged_weights = tf.RaggedTensor.from_value_rowids(weights, row, nrows=num_rows)
+    ragged_weights = tf.RaggedTensor.from_value_rowids(tf.cast(weights, tf.float32), row, nrows=num_rows)
     return ragged_ids.to_sparse(), ragged_weights.to_sparse()
 
 
@@ -163,12 +184,12 @@ def _categorical(feature: Feature, inputs: dict[str, Any]) -> dict[str, Any]:
 def _numeric(feature: Feature, inputs: dict[str, Any]) -> dict[str, Any]:
     raw = scalar(inputs[feature.fields[0]], float("nan"))
     present = tf.math.is_finite(raw)
-    value = tf.where(present, raw, 0.0)
+    value = tf.where(present, tf.cast(raw, tf.float64), 0.0)
     if feature.logarithm:
-        value = tf.math.log1p(tf.maximum(value, 0.0))
-    mean, variance = _moments(value, tf.cast(present, tf.float32))
+        value = same_log(1.0 + tf.maximum(value, 0.0))
+    mean, variance = _moments(value, tf.cast(present, tf.float64))
     scaled = tf.where(present, (value - mean) / tf.sqrt(variance + 1e-6), 0.0) * feature.scale
-    return {transformed_name(feature, VALUE): scaled, transformed_name(feature, PRESENT): tf.cast(present, tf.float32)}
+    return {transformed_name(feature, VALUE): tf.cast(scaled, tf.float32), transformed_name(feature, PRESENT): tf.cast(present, tf.float32)}
 
 
 def _moments(value: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -184,7 +205,9 @@ def _dense(feature: Feature, inputs: dict[str, Any]) -> dict[str, Any]:
         inside = tf.sparse.retain(raw, raw.indices[:, 1] < feature.dimensions)
         raw = tf.sparse.to_dense(tf.SparseTensor(inside.indices, inside.values, shape), default_value=0.0)
     vector = tf.reshape(raw, [-1, feature.dimensions])
-    length = tf.sqrt(tf.reduce_sum(vector * vector, axis=1, keepdims=True))
+    # A running sum adds from left to right; reduce_sum's order depends on how many rows the batch has.
+    squares = tf.cast(tf.cumsum(vector * vector, axis=1)[:, -1:], tf.float64)
+    length = tf.cast(tf.sqrt(squares), tf.float32)
     return {transformed_name(feature, VECTOR): vector * feature.scale / tf.maximum(length, 1e-12)}
 
 

@@ -57,7 +57,7 @@ class ServedModel(tf.Module):
         raw: dict[str, tf.SparseTensor] = {}
         for name, value in fields.items():
             if name in self._config.dense_fields:
-                raw[name] = tf.sparse.from_dense(value)
+                raw[name] = _sparse_rows(value)
             elif value.dtype == tf.string:
                 raw[name] = _sparse_column(value, value != "")
             else:
@@ -179,6 +179,12 @@ def _sparse_column(value: tf.Tensor, present: tf.Tensor) -> tf.SparseTensor:
     rows = tf.where(present)
     indices = tf.concat([rows, tf.zeros_like(rows)], 1)
     return tf.SparseTensor(indices, tf.boolean_mask(value, present), tf.stack([tf.shape(value, tf.int64)[0], tf.constant(1, tf.int64)]))
+
+
+def _sparse_rows(value: tf.Tensor) -> tf.SparseTensor:
+    # Every number stands, as it does in an example; tf.sparse.from_dense would make 0.0 of -0.0.
+    places = tf.where(tf.fill(tf.shape(value), True))
+    return tf.SparseTensor(places, tf.reshape(value, [-1]), tf.shape(value, tf.int64))
 
 
 def _unit(vectors: tf.Tensor) -> tf.Tensor:

@@ -54,6 +54,12 @@ class TrainingData:
         bag = tf.SparseTensor(indices, coo.data, np.array([len(rows), self.bag.shape[1]], np.int64))
         return NetworkInputs(bag, tf.constant(self.categories[rows]), tf.constant(self.numbers[rows]))
 
+    def part(self, rows: np.ndarray) -> TrainingData:
+        """Returns the data of these products only, in the order of `rows`."""
+        return TrainingData(
+            self.bag[rows], self.categories[rows], self.numbers[rows], self.answers[rows], self.rules[rows], self.groups[rows]
+        )
+
     def rule_targets(self, rows: np.ndarray) -> np.ndarray:
         """Returns float32 `[len(rows), N]`."""
         return self.rules[rows].toarray()

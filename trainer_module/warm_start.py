@@ -12,7 +12,7 @@ import numpy as np
 
 from trainer_module.layout import Layout
 from trainer_module.tree import Tree
-from trainer_module.zoo.contract import COLUMN_AXIS, EXCLUSIVE_AXIS, NODE_AXIS, Network
+from trainer_module.zoo.contract import COLUMN_AXIS, EXCLUSIVE_AXIS, NODE_AXIS, Network, value_axis
 
 log = logging.getLogger(__name__)
 _WEIGHTS, _NAMES = "warm_start.npz", "warm_start.json"
@@ -21,7 +21,7 @@ _WEIGHTS, _NAMES = "warm_start.npz", "warm_start.json"
 def axis_names(layout: Layout, tree: Tree) -> dict[str, list[str]]:
     """Returns the names along every named axis a network may have."""
     names = {COLUMN_AXIS: layout.column_names(), NODE_AXIS: tree.node_ids, EXCLUSIVE_AXIS: tree.exclusive_ids}
-    names.update({f.name: list(layout.vocabularies[f.name]) or [""] for f in layout.embedded})
+    names.update({value_axis(f.name): list(layout.vocabularies[f.name]) or [""] for f in layout.embedded})
     return names
 
 
@@ -32,7 +32,11 @@ def save_weights(folder: Path, family: str, network: Network, names: Mapping[str
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _WEIGHTS).write_bytes(buffer.getvalue())
     used = {axis for axes in network.axes.values() for axis in axes if axis}
-    content = {"family": family, "axes": {name: list(axes) for name, axes in network.axes.items()}, "names": {axis: list(names[axis]) for axis in sorted(used)}}
+    content = {
+        "family": family,
+        "axes": {name: list(axes) for name, axes in network.axes.items()},
+        "names": {axis: list(names[axis]) for axis in sorted(used)},
+    }
     (folder / _NAMES).write_text(json.dumps(content, ensure_ascii=False, sort_keys=True), encoding="utf-8")
 
 

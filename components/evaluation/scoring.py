@@ -19,6 +19,7 @@ from schemas.product import (
     CATEGORY,
     CATEGORY_DEPTH,
     COLOUR,
+    DESCRIBING_FIELDS,
     DESCRIPTION,
     GENDER,
     ID,
@@ -30,10 +31,11 @@ from schemas.product import (
     SIZE,
     TITLE,
 )
+from schemas.shown_title import shown_title
 from schemas.taxonomy import Node, Taxonomy
 
-# What a product may lack; id and title are always there, shop and network come with the feed.
-OPTIONAL_FIELDS = (BRAND, CATEGORY, MERCHANT_CATEGORY, DESCRIPTION, GENDER, SIZE, COLOUR, PRICE, IMAGE)
+# What a product may lack; the id is always there, shop and network come with the feed.
+OPTIONAL_FIELDS = (TITLE, BRAND, CATEGORY, MERCHANT_CATEGORY, DESCRIPTION, GENDER, SIZE, COLOUR, PRICE, IMAGE)
 SIGNATURE = "score_all"
 HEADS = ("exclusive", "rule_based")
 
@@ -42,8 +44,9 @@ HEADS = ("exclusive", "rule_based")
 class JudgedProducts:
     """Products that a person answered or a rule put somewhere; n products, in the order of the files.
 
-    `answers` holds node ids, empty where nobody answered; `rule_rows` and `rule_nodes` are pairs of product number and
-    node id; `missing` has the fields that some products have and some lack; `read` counts all products of the split.
+    `titles` are as people are shown them, see `shown_title`; `answers` holds node ids, empty where nobody answered;
+    `rule_rows` and `rule_nodes` are pairs of product number and node id; `missing` has the fields that some products have
+    and some lack; `read` counts all products of the split.
     """
 
     ids: list[str]
@@ -169,7 +172,7 @@ def _blocks(files: Sequence[str], block_products: int) -> Iterator[np.ndarray]:
 
 
 def _parse(serialized: np.ndarray) -> dict[str, Any]:
-    texts = (ID, TITLE, SHOP, ANSWER_NODE, *(field for field in OPTIONAL_FIELDS if field != PRICE))
+    texts = (ID, SHOP, ANSWER_NODE, *(field for field in OPTIONAL_FIELDS if field != PRICE))
     spec: dict[str, Any] = {name: tf.io.FixedLenFeature([], tf.string, "") for name in texts}
     spec[PRICE] = tf.io.FixedLenFeature([], tf.float32, float("nan"))
     spec[CATEGORY_DEPTH] = tf.io.FixedLenFeature([], tf.int64, 0)
@@ -181,12 +184,18 @@ def _parse(serialized: np.ndarray) -> dict[str, Any]:
     missing = {name: np.isnan(fields[name].numpy()) if name == PRICE else fields[name].numpy() == b"" for name in OPTIONAL_FIELDS}
     return {
         "kept": kept,
-        **{name: [text.decode() for text in fields[name].numpy()[kept]] for name in (ID, TITLE, SHOP, ANSWER_NODE)},
+        **{name: [text.decode() for text in fields[name].numpy()[kept]] for name in (ID, SHOP, ANSWER_NODE)},
+        TITLE: _titles({name: values.numpy()[kept] for name, values in fields.items() if name in DESCRIBING_FIELDS}),
         CATEGORY_DEPTH: fields[CATEGORY_DEPTH].numpy()[kept],
         "rule_rows": rules.value_rowids().numpy(),
         RULE_NODES: [node_id.decode() for node_id in rules.flat_values.numpy()],
         "missing": {name: flags[kept] for name, flags in missing.items()},
     }
+
+
+def _titles(texts: Mapping[str, np.ndarray]) -> list[str]:
+    products = (zip(texts, row, strict=True) for row in zip(*texts.values(), strict=True))
+    return [shown_title({name: text.decode() for name, text in product}) for product in products]
 
 
 def _score_block(serialized: np.ndarray, models: Sequence[ScoringModel], writers: Sequence[Mapping[str, BinaryIO]]) -> None:

@@ -18,7 +18,20 @@ from components.feeds.json_lines import read_json_lines
 from components.feeds.parquet import read_parquet
 from schemas.cleaning import MAX_ID_LENGTH, Problem, Product, as_text, clean_price, clean_vector, text_cleaner
 from schemas.errors import CatalogueError
-from schemas.product import CATEGORY, DESCRIPTION, FIELDS, ID, IMAGE, MERCHANT_CATEGORY, NETWORK, PRICE, REQUIRED_FIELDS, SHOP, TITLE
+from schemas.product import (
+    CATEGORY,
+    DESCRIBING_FIELDS,
+    DESCRIPTION,
+    FIELDS,
+    ID,
+    IMAGE,
+    MERCHANT_CATEGORY,
+    NETWORK,
+    PRICE,
+    REQUIRED_FIELDS,
+    SHOP,
+    TITLE,
+)
 from schemas.settings import NetworkSettings
 
 READERS: dict[str, FeedReader] = {
@@ -29,6 +42,7 @@ READERS: dict[str, FeedReader] = {
     "parquet": read_parquet,
 }
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
+_DESCRIBING = frozenset(DESCRIBING_FIELDS)
 _ALL_DIFFERENT = (ID, TITLE, DESCRIPTION, IMAGE)
 
 
@@ -47,7 +61,7 @@ class NetworkMapping:
     """Makes a product of a raw row; one per network.
 
     Raises:
-        CatalogueError: a mapping to an unknown field, none for `id` or `title`, or an unknown encoding.
+        CatalogueError: a mapping to an unknown field, none for `id` or for any that describes it, or an unknown encoding.
     """
 
     def __init__(self, network: str, settings: NetworkSettings, dense: Mapping[str, int] | None = None) -> None:
@@ -60,7 +74,7 @@ class NetworkMapping:
         self.fields = tuple(columns)
         self.options = FeedOptions(
             columns=tuple(columns.values()),
-            optional=frozenset() if settings.columns else frozenset(columns.values()) - set(REQUIRED_FIELDS),
+            optional=frozenset() if settings.columns else frozenset(columns.values()) - {ID, TITLE},
             encoding=settings.encoding,
             delimiter=settings.delimiter or _DELIMITERS.get(settings.format, ","),
         )
@@ -91,8 +105,12 @@ class NetworkMapping:
             if name not in known:
                 raise CatalogueError(f"{self._place}: {name!r} isn't a field of a product. Known: {', '.join(known)}.")
         for name in REQUIRED_FIELDS:
-            if name not in columns and (name == ID or name not in settings.constants):
+            if name not in columns:
                 raise CatalogueError(f"{self._place}.columns: {name} must be mapped to a column. Found: {', '.join(columns)}.")
+        if _DESCRIBING.isdisjoint(columns):
+            raise CatalogueError(
+                f"{self._place}.columns: none of {', '.join(DESCRIBING_FIELDS)} is mapped to a column. Map title at least."
+            )
         if len(settings.delimiter) > 1 or settings.delimiter in ("\n", "\r", '"'):
             raise CatalogueError(f"{self._place}.delimiter: {settings.delimiter!r} must be one character, such as ';'.")
         try:
@@ -130,7 +148,7 @@ class NetworkMapping:
         for name, constant in self._constants.items():
             if name not in product:
                 product[name] = constant
-        if ID not in product or TITLE not in product or len(product[ID]) > MAX_ID_LENGTH:  # type: ignore[arg-type]
+        if ID not in product or len(product[ID]) > MAX_ID_LENGTH or _DESCRIBING.isdisjoint(product):  # type: ignore[arg-type]
             return self._refused(raw, feed, product)
         for position, name in self._numbers:
             value = values[position]
@@ -154,7 +172,10 @@ class NetworkMapping:
             if name not in product:
                 found = as_text(raw.values[self.fields.index(name)]) if name in self.fields else ""
                 return RefusedRow(feed, raw.row, shop, name, shorten(found), f"a text that says something in column {column!r}")
-        return RefusedRow(feed, raw.row, shop, ID, shorten(str(product[ID])), f"at most {MAX_ID_LENGTH} characters")
+        if len(str(product[ID])) > MAX_ID_LENGTH:
+            return RefusedRow(feed, raw.row, shop, ID, shorten(str(product[ID])), f"at most {MAX_ID_LENGTH} characters")
+        title = as_text(raw.values[self.fields.index(TITLE)]) if TITLE in self.fields else ""
+        return RefusedRow(feed, raw.row, shop, TITLE, shorten(title), f"something in at least one of {', '.join(DESCRIBING_FIELDS)}")
 
     def with_shop(self, refused: RefusedRow) -> RefusedRow:
         """Returns the refused row with the network's shop where the row's own is unknown."""

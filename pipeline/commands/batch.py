@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shlex
 import sys
 import time
 from collections import Counter
@@ -13,32 +14,37 @@ from pathlib import Path
 from typing import Any
 
 from components.sampling_batch import ITEMS, BatchManifest, read_batch
+from pipeline.commands.options import are_settings_named, positive, settings_of, settings_parent
 from pipeline.demo.labeller import SimulatedLabeller
-from schemas.errors import LabelError, SamplingError
+from pipeline.results import latest_folder
+from schemas.errors import LabelError, SamplingError, SettingsError
 from schemas.label_event import write_label_events
+from schemas.shown_title import shown_title
 
 EPILOG = """examples:
-  aisle batch show var/demo/batch
-  aisle batch answer var/demo/batch --truth var/demo/truth.tsv --out answers.jsonl
-  aisle labels import answers.jsonl --config var/demo/aisle.yaml
+  aisle batch show --config demo/aisle.yaml
+  aisle batch answer --config demo/aisle.yaml --truth demo/truth.tsv --out answers.jsonl
+  aisle labels import answers.jsonl --config demo/aisle.yaml
 
-BATCH is the folder a run names at its end. --truth is a TSV with product_id and node_id, such as a case's gold.tsv."""
+BATCH is the folder a run names at its end; without it, --config finds the latest run's.
+--truth is a TSV with product_id and node_id, such as a case's gold.tsv."""
 _SHOWN_TITLE, _SHOWN_REASON, _SHOWN_SUGGESTIONS = 44, 60, 2
 
 
-def add_arguments(parser: argparse.ArgumentParser, common: Sequence[argparse.ArgumentParser] = ()) -> None:
-    """Adds the subcommands to the verb's parser; `common` are parents whose options every subcommand takes, too."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands to the verb's parser."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("batch", metavar="BATCH", help="folder of a batch, or the batch.jsonl in it")
+    shared.add_argument("batch", metavar="BATCH", nargs="?", help="folder of a batch, or the batch.jsonl in it; default: the latest run's")
     shared.add_argument("--json", action="store_true", help="write JSON")
+    common = settings_parent()
     actions = parser.add_subparsers(dest="batch_action", required=True, metavar="ACTION")
 
-    showing = actions.add_parser("show", parents=[shared, *common], help="show the first items, why each was chosen, and what is suggested")
-    showing.add_argument("--limit", type=_positive, default=20, metavar="N", help="how many items (default 20)")
+    showing = actions.add_parser("show", parents=[shared, common], help="show the first items, why each was chosen, and what is suggested")
+    showing.add_argument("--limit", type=positive, default=20, metavar="N", help="how many items (default 20)")
 
-    answering = actions.add_parser("answer", parents=[shared, *common], help="let the simulated labeller answer every item")
+    answering = actions.add_parser("answer", parents=[shared, common], help="let the simulated labeller answer every item")
     answering.add_argument("--truth", required=True, metavar="FILE", help="TSV with product_id and node_id")
     answering.add_argument("--out", required=True, metavar="EVENTS", help="where the label events go, as JSON lines")
     answering.add_argument("--wrong-answer-rate", type=_share, default=0.0, metavar="R", help="share of wrong answers, 0 to 1 (default 0)")
@@ -51,10 +57,20 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         SamplingError: there is no batch, or it is damaged.
+        SettingsError: no batch is named, nor settings that tell where the latest one is.
+        StoreError: nothing has run yet where the settings say.
         LabelError: the truth can't be read, or the events can't be written.
     """
-    items, manifest = _batch(Path(args.batch))
+    items, manifest = _batch(_named(args))
     return _ACTIONS[args.batch_action](args, items, manifest)
+
+
+def _named(args: argparse.Namespace) -> Path:
+    if args.batch:
+        return Path(args.batch)
+    if not are_settings_named(args):
+        raise SettingsError("no batch is named. Pass its folder, or --config FILE for the latest run's.")
+    return latest_folder(Path(settings_of(args).run.root), "Sampler.batch")
 
 
 def _batch(path: Path) -> tuple[list[dict[str, Any]], BatchManifest]:
@@ -86,7 +102,7 @@ def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
     score = item.get("score")
     return (
         str(item["product_id"]),
-        _shortened(str(item.get("title") or ""), _SHOWN_TITLE),
+        _shortened(shown_title(item), _SHOWN_TITLE),
         f"{score:.3f}" if isinstance(score, (int, float)) else "",
         str(item.get("stream") or ""),
         _shortened(str(item.get("reason") or ""), _SHOWN_REASON),
@@ -126,7 +142,8 @@ def _answer(args: argparse.Namespace, items: Sequence[Mapping[str, Any]], manife
         _write(json.dumps({"batch_id": manifest.batch_id, "events": len(events), "kinds": dict(kinds), "file": args.out}))
     else:
         _write(f"answered {len(events)} items ({', '.join(f'{kind} {count}' for kind, count in kinds.items())}); events are in {args.out}")
-        _write(f"next: aisle labels import {args.out}")
+        settings = "".join([f" --config {args.config}" if args.config else "", *(f" --set {shlex.quote(text)}" for text in args.overrides)])
+        _write(f"next: aisle labels import {args.out}{settings}")
     return 0
 
 
@@ -166,12 +183,6 @@ def _write_events(path: Path, events: Sequence[Any]) -> None:
 
 def _write(line: str) -> None:
     sys.stdout.write(line + "\n")
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number above 0")
-    return int(text)
 
 
 def _share(text: str) -> float:

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     sys.stdout.write(
         f"{summary.products:,} products of {summary.articles:,} articles from {summary.shops} shops in {summary.feeds} feeds, "
-        f"{summary.broken} broken rows, {summary.twice} ids sent twice\n"
+        f"{summary.titleless} of them without a title, {summary.broken} broken rows, {summary.twice} ids sent twice\n"
         f"{summary.nodes} nodes to depth {summary.depth}, {summary.rules} rules, {summary.pictures:,} pictures\n"
         f"{summary.dev:,} dev and {summary.test:,} test products, {summary.events:,} answers to start with\n"
         f"next: aisle run --config {folder / CONFIGURATION}\n"

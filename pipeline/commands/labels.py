@@ -12,28 +12,30 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipeline.commands.options import are_settings_named, positive, settings_of, settings_parent
 from schemas.errors import LabelError, SettingsError
 from schemas.label_event import RETRACT, LabelEvent, read_label_events, standing_events, write_label_events
 from stores.sqlite_label_events import SqliteLabelEventStore
 
 EPILOG = """examples:
-  aisle labels import answers.jsonl --store labels.sqlite
+  aisle labels import answers.jsonl --config demo/aisle.yaml
   aisle labels list --product 4711 --store labels.sqlite
   aisle labels retract 3f2c --labeller ann --store labels.sqlite
   aisle labels export - --store labels.sqlite | gzip > backup.jsonl.gz
 
 A label event is one JSON line: event_id, answered_at_ms, labeller, product_id, kind, and node_id where the kind needs one.
+The store is --store, else labels.store of the settings.
 Importing a file again adds nothing. Nothing is ever removed: a retraction is an event, too."""
 
 
-def add_arguments(parser: argparse.ArgumentParser, common: Sequence[argparse.ArgumentParser] = ()) -> None:
-    """Adds the subcommands to the verb's parser; `common` are parents whose options every subcommand takes, too."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands to the verb's parser."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--store", metavar="FILE", help="SQLite file of label events")
+    shared.add_argument("--store", metavar="FILE", help="SQLite file of label events; default: labels.store of the settings")
     shared.add_argument("--json", action="store_true", help="write JSON")
-    parents = [shared, *common]
+    parents = [shared, settings_parent()]
     actions = parser.add_subparsers(dest="labels_action", required=True, metavar="ACTION")
 
     importing = actions.add_parser("import", parents=parents, help="append the events of a JSON-lines file; safe to repeat")
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser, common: Sequence[argparse.Arg
     exporting.add_argument("file", metavar="FILE", nargs="?", default="-", help="where to; - (the default) for standard output")
     listing = actions.add_parser("list", parents=parents, help="show the latest events, and which of them stand")
     listing.add_argument("--product", metavar="ID", help="only events about this product")
-    listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="how many, counted from the latest (default 50)")
+    listing.add_argument("--limit", type=positive, default=50, metavar="N", help="how many, counted from the latest (default 50)")
     retracting = actions.add_parser("retract", parents=parents, help="take an answer back; the product's earlier answer stands again")
     retracting.add_argument("event_id", metavar="EVENT_ID")
     retracting.add_argument("--labeller", required=True, metavar="NAME", help="who takes it back")
@@ -56,9 +58,13 @@ def run(args: argparse.Namespace) -> int:
         SettingsError: no store is named.
         StoreError: the store can't be read or written.
     """
-    if not args.store:
+    return _ACTIONS[args.labels_action](args, _store(args))
+
+
+def _store(args: argparse.Namespace) -> Path:
+    if not args.store and not are_settings_named(args):
         raise SettingsError("no store of label events is named. Pass --store FILE, or --config with labels.store.")
-    return _ACTIONS[args.labels_action](args, Path(args.store))
+    return Path(args.store or settings_of(args).labels.store)
 
 
 def write(text: str, stream: TextIO | None = None) -> None:
@@ -153,12 +159,6 @@ def _retract(args: argparse.Namespace, path: Path) -> int:
 
 def _retraction(target: LabelEvent, labeller: str, event_id: str, now_ms: int) -> LabelEvent:
     return LabelEvent(event_id, now_ms, labeller, target.product_id, RETRACT, retracts=target.event_id, group=target.group)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number above 0")
-    return int(text)
 
 
 def _json(value: Any) -> str:

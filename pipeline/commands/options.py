@@ -1,4 +1,4 @@
-"""The options that verbs share: --config, --set and --json."""
+"""The options that verbs share: --config and --set."""
 
 from __future__ import annotations
 
@@ -14,8 +14,25 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     """Adds --config and --set."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override one setting, as in sampling.batch_size=100"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override one setting, as in sampling.batch_size=100; may be repeated",
     )
+
+
+def settings_parent() -> argparse.ArgumentParser:
+    """Returns a parser with --config and --set for the subcommands of a verb, as one of their parents."""
+    parent = argparse.ArgumentParser(add_help=False)
+    add_settings(parent)
+    return parent
+
+
+def are_settings_named(args: argparse.Namespace) -> bool:
+    """Returns whether --config or --set is there."""
+    return bool(getattr(args, "config", None) or getattr(args, "overrides", None))
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -27,6 +44,19 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return load_settings(args.config, args.overrides)
 
 
+def positive(text: str) -> int:
+    """Reads a whole number above 0, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number above 0")
+    return int(text)
+
+
 def write_line(text: str = "") -> None:
     """Writes one line of result."""
     sys.stdout.write(text + "\n")
+
+
+def write_note(text: str) -> None:
+    """Writes one line that isn't a result, such as progress."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline import events
 from pipeline.commands.options import add_settings, settings_of, write_line
+from pipeline.peak_memory import PeakMemory
 from pipeline.plan import RunPlan, plan_run
 from pipeline.progress import Progress
 from pipeline.summary import summary_lines
@@ -37,13 +42,12 @@ def run(args: argparse.Namespace) -> int:
     """Runs the round and returns the exit code."""
     started_s = time.monotonic()
     progress = Progress()
-    try:
+    with contextlib.closing(progress), PeakMemory() as memory, _terminated_as_interrupted():
         progress.say("reading settings, taxonomy, rules and labels ...")
         plan = plan_run(settings_of(args))
         results = run_in_child(plan, progress)
-    finally:
-        progress.stop()
     results["seconds"] = round(time.monotonic() - started_s, 1)
+    results["peak_rss_mb"] = memory.megabytes
     if args.json:
         write_line(json.dumps(results, ensure_ascii=False))
     else:
@@ -52,45 +56,75 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Treats the signal of `kill` and of service managers as Ctrl-C, so that the run's process never stays behind."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_in_child(plan: RunPlan, progress: Progress) -> dict[str, Any]:
     """Runs the plan in a fresh process, whose chatter goes to a log file.
 
     Raises:
         AisleError: the run failed; the message says where the log is.
     """
-    root = Path(plan.settings["run"]["root"])
-    log_file = _new_log(root)
+    log_file = _new_log(Path(plan.settings["run"]["root"]))
     plan_file = log_file.with_suffix(".plan.json")
     plan_file.write_text(plan.to_json(), encoding="utf-8")
     progress.say("loading TensorFlow ...")
-    results: dict[str, Any] | None = None
-    failure: AisleError | None = None
-    with log_file.open("wb") as log:
-        command = [sys.executable, "-m", "pipeline.local_run", str(plan_file)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8") as child:  # noqa: S603
-            try:
-                for line in child.stdout or ():
-                    event = events.received(line)
-                    if event is None:
-                        continue
-                    if event["event"] == events.RESULT:
-                        results = dict(event["results"])
-                    elif event["event"] == events.ERROR:
-                        failure = _failure(event, log_file)
-                    else:
-                        progress.show(event)
-            except BaseException:
-                child.terminate()
-                raise
-    if failure:
-        raise failure
-    if results is None:
-        raise AisleError(f"the run's process ended with code {child.returncode} and no result. Its log: {log_file}\n{_tail(log_file)}")
+    found: dict[str, dict[str, Any]] = {}
+    with log_file.open("wb") as log, _child(plan_file, log) as child:
+        for line in child.stdout or ():
+            event = events.received(line)
+            if event is None:
+                continue
+            if event["event"] in (events.RESULT, events.ERROR):
+                found[event["event"]] = dict(event)
+                break  # The last one; something the child started may hold its end of the pipe open.
+            progress.show(event)
+    if events.ERROR in found:
+        progress.fail()
+        raise _failure(found[events.ERROR], log_file)
+    if events.RESULT not in found:
+        progress.fail()
+        raise AisleError(f"{_ending(child.returncode)} The log's end:\n{_tail(log_file)}\nAll of it: {log_file}")
+    results = dict(found[events.RESULT]["results"])
     results["paths"]["log"] = str(log_file)
     return results
 
 
-def _failure(event: Any, log_file: Path) -> AisleError:
+@contextlib.contextmanager
+def _child(plan_file: Path, log: Any) -> Iterator[subprocess.Popen[str]]:
+    """Runs the plan's process, in a process group of its own so that it ends with everything it started."""
+    command = [sys.executable, "-m", "pipeline.local_run", str(plan_file), "--end-with-parent"]
+    with subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", start_new_session=True
+    ) as child:
+        try:
+            yield child
+            child.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+def _ending(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "the run's process was killed, most often for want of memory. Lower scoring.block_products, or add memory."
+    if code < 0:
+        return f"the run's process ended by {signal.Signals(-code).name}."
+    return f"the run's process ended with code {code} and no result."
+
+
+def _failure(event: dict[str, Any], log_file: Path) -> AisleError:
     failure = AisleError(event["message"] if event["ours"] else f"{event['message']}. The log says more: {log_file}")
     failure.exit_code = event["exit_code"]
     return failure
@@ -98,15 +132,19 @@ def _failure(event: Any, log_file: Path) -> AisleError:
 
 def _new_log(root: Path) -> Path:
     folder = root / "logs"
+    moment = time.strftime("%Y%m%d-%H%M%S")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        number = 0
+        while True:
+            path = folder / f"{moment}{f'-{number}' if number else ''}.log"
+            try:
+                path.touch(exist_ok=False)
+                return path
+            except FileExistsError:
+                number += 1
     except OSError as error:
-        raise AisleError(f"{folder}: can't be made: {error.strerror}. Set run.root to a folder you may write to.") from None
-    moment = time.strftime("%Y%m%d-%H%M%S")
-    number = 0
-    while (path := folder / f"{moment}{f'-{number}' if number else ''}.log").exists():
-        number += 1
-    return path
+        raise AisleError(f"{folder}: can't be written: {error.strerror}. Set run.root to a folder you may write to.") from None
 
 
 def _tail(path: Path) -> str:

@@ -12,12 +12,12 @@ from pipeline.demo.shops import NETWORK_A, NETWORK_B, NETWORK_C
 from schemas import product as names
 
 FAULT_RATE, TWICE_RATE = 0.018, 0.007
-FEW_FIELDS, MANY_FIELDS, NO_ID, NO_TITLE = "few_fields", "many_fields", "no_id", "no_title"
+FEW_FIELDS, MANY_FIELDS, NO_ID, NO_TEXT = "few_fields", "many_fields", "no_id", "no_text"
 CUT_LINE, BAD_BYTES, NOT_AN_OBJECT, BROKEN_XML = "cut_line", "bad_bytes", "not_an_object", "broken_xml"
 # What can go wrong in which network's format. Every byte is Latin-1, so bytes that don't decode need UTF-8.
 FAULTS = {
     NETWORK_A: (FEW_FIELDS, MANY_FIELDS, NO_ID),
-    NETWORK_B: (NO_ID, NO_TITLE, BROKEN_XML),
+    NETWORK_B: (NO_ID, NO_TEXT, BROKEN_XML),
     NETWORK_C: (CUT_LINE, BAD_BYTES, NO_ID, NOT_AN_OBJECT),
 }
 

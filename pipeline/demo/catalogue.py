@@ -14,6 +14,7 @@ from pipeline.demo.answers import first_answers, split_by_product
 from pipeline.demo.breakage import FeedRow, feed_rows
 from pipeline.demo.configuration import configuration_text
 from pipeline.demo.feeds import write_feed
+from pipeline.demo.missing_titles import is_titleless, leave_out_titles
 from pipeline.demo.pictures import draw_pictures
 from pipeline.demo.readme import readme_text
 from pipeline.demo.rules import write_down_rules
@@ -84,11 +85,11 @@ def _is_catalogue(found: set[str]) -> bool:
 
 def _write(folder: Path, num_products: int, seed: int, progress: Progress) -> CatalogueSummary:
     # Each part has its own stream of chance, so that a change in one leaves the others as they are.
-    stock_rng, rows_rng, rules_rng, answers_rng, pictures_rng = np.random.default_rng(seed).spawn(5)
+    stock_rng, rows_rng, rules_rng, answers_rng, pictures_rng, titles_rng = np.random.default_rng(seed).spawn(6)
     tree = demo_tree()
     progress("products")
     stock = stock_shops(tree, num_products, stock_rng)
-    rows = feed_rows(stock.offers, rows_rng)
+    rows = leave_out_titles(feed_rows(stock.offers, rows_rng), titles_rng)
     progress("feeds")
     num_feeds = _write_feeds(folder, rows)
     progress("rules and answers")
@@ -102,6 +103,7 @@ def _write(folder: Path, num_products: int, seed: int, progress: Progress) -> Ca
         products=len(splits),
         rows=len(rows),
         broken=sum(bool(row.fault) for row in rows),
+        titleless=sum(map(is_titleless, rows)),
         twice=sum(row.stale for row in rows),
         articles=len({offer.article.number for offer in stock.offers}),
         shops=len({offer.shop.name for offer in stock.offers}),

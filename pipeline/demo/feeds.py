@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from pipeline.demo.breakage import BAD_BYTES, BROKEN_XML, CUT_LINE, FEW_FIELDS, MANY_FIELDS, NO_ID, NO_TITLE, NOT_AN_OBJECT, FeedRow
+from pipeline.demo.breakage import BAD_BYTES, BROKEN_XML, CUT_LINE, FEW_FIELDS, MANY_FIELDS, NO_ID, NO_TEXT, NOT_AN_OBJECT, FeedRow
 from pipeline.demo.shops import NETWORK_A, NETWORK_B, NETWORK_C, Shop
 from schemas import product as names
 from schemas.settings import NetworkSettings
@@ -80,6 +80,8 @@ NETWORKS: dict[str, NetworkSettings] = {
     ),
 }
 _SEPARATORS = {NETWORK_A: " > ", NETWORK_B: " > ", NETWORK_C: " // "}
+# What a row that can't be used leaves empty.
+_EMPTY_BY_FAULT: dict[str, tuple[str, ...]] = {NO_ID: (names.ID,), NO_TEXT: names.DESCRIBING_FIELDS}
 _SUFFIXES = {NETWORK_A: ".csv", NETWORK_B: ".xml", NETWORK_C: ".jsonl"}
 
 
@@ -106,9 +108,7 @@ def fields_of(row: FeedRow) -> dict[str, str]:
     fields = {name: "" for name in NETWORKS[network].columns}
     fields |= {names.ID: offer.id, names.SHOP: offer.shop.name, names.PRICE: _price(offer.price_cents, network)}
     fields |= dict(offer.texts) | {name: separator.join(levels) for name, levels in offer.paths.items()}
-    if row.fault in (NO_ID, NO_TITLE):
-        fields[names.ID if row.fault == NO_ID else names.TITLE] = ""
-    return fields
+    return fields | dict.fromkeys(_EMPTY_BY_FAULT.get(row.fault, ()), "")
 
 
 def _price(cents: int, network: str) -> str:

@@ -34,6 +34,7 @@ class Shop:
     wrong_category_rate: float = 0.1
     placeholder_rate: float = 0.08
     missing_rate: float = 0.08
+    missing_title_rate: float = 0.02
     separator: str = ""
     gz: bool = False
 
@@ -67,6 +68,6 @@ SHOPS = (
     Shop("Everything Else", NETWORK_C, ENGLISH, (), category_depth=1, swapped_rate=0.2, missing_rate=0.15),
     Shop("Glow Garden", NETWORK_C, ENGLISH, ("Beauty & Care", "Garden & DIY"), entity_rate=0.3),
     Shop("Trendkompass", NETWORK_C, GERMAN, (), category_depth=2, colour_in_size=True, codes=True),
-    Shop("Second Shelf", NETWORK_C, ENGLISH, (), category_depth=2, missing_rate=0.25, placeholder_rate=0.15),
+    Shop("Second Shelf", NETWORK_C, ENGLISH, (), missing_rate=0.25, missing_title_rate=0.25, placeholder_rate=0.15),
     Shop("Leksakslandet", NETWORK_C, SWEDISH, ("Toys & Games",), category_depth=3, tag_rate=0.2),
 )

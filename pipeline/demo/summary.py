@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CatalogueSummary:
-    """How much of everything there is. `products` are those that can be used; `rows` are all rows of all feeds."""
+    """How much of everything there is.
+
+    `products` are those that can be used; `titleless` ones, without a title, are among them; `rows` are all rows of all feeds.
+    """
 
     products: int
     rows: int
     broken: int
+    titleless: int
     twice: int
     articles: int
     shops: int

@@ -11,8 +11,8 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.types import standard_artifacts
 
 from components.artifacts import LabelSnapshot, RuleReport, RuleSnapshot, TaxonomySnapshot
-from components.label_join import LabelJoin, label_tasks
 from components.frozen_events import frozen_events
+from components.label_join import LabelJoin, label_tasks
 from components.snapshots import LabelSnapshotGen, RuleSnapshotGen, TaxonomySnapshotGen
 from schemas.errors import CatalogueError, LabelError, RuleError, SettingsError
 from schemas.label_event import LabelEvent, events_sha256, write_label_events

@@ -84,6 +84,15 @@ def test_examples_hold_what_the_contract_says(shop):
     assert example == {"id": "1", "title": "Café & Co", "shop": "Big", "network": "awin", "price": 9.5, "group": group}
 
 
+def test_a_product_without_a_title_is_a_group_of_its_own(shop):
+    shop.feed([{"id": str(number), "brand": "ACME", "image": "same.jpg"} for number in range(3)])
+    summary = shop.run()
+    assert (summary["refused"], summary["groups"]) == (0, 3)
+    groups = {example["group"] for example in shop.all}
+    assert groups == {group_key({"id": str(number)}) for number in range(3)}
+    assert all("title" not in example for example in shop.all)
+
+
 def test_both_splits_have_a_file_though_one_is_empty(shop):
     shop.feed(products(1))
     shop.run()
@@ -126,7 +135,7 @@ def test_the_summary_adds_up_and_the_quarantine_says_why(shop):
         "shop": "Bad",
         "field": "title",
         "found": "",
-        "expected": "a text that says something in column 'title'",
+        "expected": "something in at least one of title, brand, category, merchant_category, description, image",
     }
     assert shop.refused[1]["row"] == 10 and shop.refused[1]["expected"].startswith("a JSON object")
 

@@ -27,12 +27,23 @@ def test_an_item_carries_what_a_labeller_needs(drawn):
     products = {product["id"]: product for product in toy_products(200)}
     for item in drawn[0]:
         product = products[item["product_id"]]
-        assert (item["title"], item["group"], item["rule_ids"]) == (product["title"], product["group"], product["rule_ids"] or [])
+        assert (item.get("title"), item["group"], item["rule_ids"]) == (product["title"], product["group"], product["rule_ids"] or [])
         assert item.get("brand") == product["brand"]
         assert item.get("price") == product["price"]
         assert "size" not in item
         assert item["stream"] in ("strategy", "audit")
         assert product["split"] == "dev"
+
+
+def test_a_product_without_a_title_is_asked_about_like_any_other(pool):
+    products = {product["id"]: product for product in toy_products(200)}
+    items, _ = draw_batch(pool, TREE, BatchSettings("margin", 200, 0.2, 3))
+    titleless = [item for item in items if products[item["product_id"]]["title"] is None]
+    assert len(titleless) >= 5
+    for item in titleless:
+        assert "title" not in item
+        assert item["brand"] == products[item["product_id"]]["brand"]
+        assert len(item["suggestions"]) == 4
 
 
 def test_suggestions_are_the_best_nodes_with_their_paths(pool, drawn):

@@ -26,12 +26,13 @@ WORDS = ("red", "blue", "sneakers", "boots", "handbags", "backpacks", "shoes", "
 
 
 def toy_products(count: int) -> list[dict]:
-    """Returns products p0, p1, ... two of a group, one in ten of split test, one in ten answered."""
+    """Returns products p0, p1, ... two of a group, one in ten of split test, one in ten answered, one in twelve without a title."""
     rng = np.random.default_rng(0)
+    titles = [" ".join(rng.choice(WORDS, 3)) for _ in range(count)]
     return [
         {
             "id": f"p{i}",
-            "title": " ".join(rng.choice(WORDS, 3)),
+            "title": title if i % 12 != 7 else None,
             "brand": "Ünïcø" if i % 3 else None,
             "price": 12.99 if i % 2 else None,
             "group": f"g{i // 2}",
@@ -39,7 +40,7 @@ def toy_products(count: int) -> list[dict]:
             "answer_node": "k" if i % 10 == 4 else None,
             "rule_ids": ["r1", "r2"] if i % 5 == 0 else None,
         }
-        for i in range(count)
+        for i, title in enumerate(titles)
     ]
 
 

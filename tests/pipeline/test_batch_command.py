@@ -60,6 +60,13 @@ def test_show_prints_the_first_items_with_reason_and_suggestions(folder, capsys)
     assert "25 more" in lines[-1]
 
 
+def test_show_says_what_is_known_of_a_product_without_a_title(tmp_path, capsys):
+    item = {**{name: value for name, value in ITEMS[0].items() if name != "title"}, "brand": "Brelka", "category": "Fashion"}
+    write_batch(tmp_path / "batch", [item], BatchSettings("margin", 1, 0.1, 0), pool_size=9, version=3, model="candidate")
+    assert call("show", tmp_path / "batch") == 0
+    assert "(no title) Brelka, Fashion" in capsys.readouterr().out
+
+
 def test_show_takes_the_file_as_well_as_its_folder(folder, capsys):
     assert call("show", folder / "batch.jsonl", "--json") == 0
     shown = json.loads(capsys.readouterr().out)

@@ -55,6 +55,17 @@ def test_titles_that_say_nothing_are_kept_apart():
     assert group_key({"id": "1", "title": "***"}) != group_key({"id": "1", "title": "id 1"})
 
 
+others = st.sampled_from(["brand", "shop", "size", "image", "description"])
+
+
+@given(st.dictionaries(others, st.text(max_size=9)), st.sampled_from([None, ""]))
+def test_products_without_a_title_are_kept_apart_however_alike(rest, title):
+    products = [{**rest, "id": str(number), **({} if title is None else {"title": title})} for number in range(3)]
+    groups = [group_key(product) for product in products]
+    assert len(set(groups)) == 3
+    assert groups == [group_key({"id": str(number), "brand": "other"}) for number in range(3)]
+
+
 def test_titles_of_other_scripts_have_groups_too():
     assert (
         group_key({"id": "1", "title": "运动鞋"}) == group_key({"id": "2", "title": "运动鞋!"}) != group_key({"id": "3", "title": "手提包"})

@@ -15,6 +15,11 @@ from trainer_module.tree import Tree
 COLUMN_AXIS, NODE_AXIS, EXCLUSIVE_AXIS = "column", "node", "exclusive"
 
 
+def value_axis(feature_name: str) -> str:
+    """Returns the name of the axis along a feature's values, which no other axis or weight can have."""
+    return f"value_{feature_name}"
+
+
 class NetworkOutputs(NamedTuple):
     """What a network says of n products.
 

@@ -8,8 +8,8 @@ import tensorflow as tf
 from trainer_module.hyperparameters import HyperParameters
 from trainer_module.layout import Layout, NetworkInputs
 from trainer_module.tree import Tree
-from trainer_module.zoo.contract import COLUMN_AXIS, EXCLUSIVE_AXIS, NODE_AXIS, NetworkOutputs
-from trainer_module.zoo.layers import FIRST_RULE_LOGIT, Bag, RulePrior, embedded, mixed_with_prior, normal, zeros
+from trainer_module.zoo.contract import COLUMN_AXIS, EXCLUSIVE_AXIS, NODE_AXIS, NetworkOutputs, value_axis
+from trainer_module.zoo.layers import FIRST_RULE_LOGIT, Bag, RulePrior, embedded, mixed_with_prior, normal, sharing_matrix, zeros
 
 
 class FeedForward(tf.Module):
@@ -18,12 +18,13 @@ class FeedForward(tf.Module):
     def __init__(self, layout: Layout, tree: Tree, hyper: HyperParameters, rng: np.random.Generator) -> None:
         super().__init__(name="feed_forward")
         num_nodes, num_classes = len(tree.node_ids), len(tree.exclusive)
-        self._ancestry = tf.constant(tree.ancestry) if hyper.tree_shared else None
+        self._sharing = sharing_matrix(tree, hyper.tree_sharing)
         self._dropout, self._prior_dropout = hyper.dropout, hyper.prior_dropout
+        self._token_dropout = hyper.token_dropout
         self._prior = RulePrior(tree)
-        self._embedded = [(k, f.name) for k, f in enumerate(layout.embedded)]
+        self._embedded = [(k, value_axis(f.name)) for k, f in enumerate(layout.embedded)]
         width = hyper.embedding_size + sum(f.dimensions for f in layout.embedded) + (hyper.embedding_size // 2 if layout.num_numbers else 0)
-        outputs, last = (num_nodes, NODE_AXIS) if hyper.tree_shared else (num_classes, EXCLUSIVE_AXIS)
+        outputs, last = (num_nodes, NODE_AXIS) if hyper.tree_sharing else (num_classes, EXCLUSIVE_AXIS)
         self.weights = {
             "tokens": normal(rng, (layout.num_columns, hyper.embedding_size), 0.1, "tokens"),
             "exclusive": normal(rng, (width, outputs), 0.07, "exclusive"),
@@ -41,9 +42,9 @@ class FeedForward(tf.Module):
             "trust": ("",),
         }
         for feature in layout.embedded:
-            size = max(1, len(layout.vocabularies[feature.name]))
-            self.weights[feature.name] = normal(rng, (size, feature.dimensions), 0.1, feature.name)
-            self.axes[feature.name] = (feature.name, "")
+            size, name = max(1, len(layout.vocabularies[feature.name])), value_axis(feature.name)
+            self.weights[name] = normal(rng, (size, feature.dimensions), 0.1, name)
+            self.axes[name] = (name, "")
         if layout.num_numbers:
             shape = (layout.num_numbers, hyper.embedding_size // 2)
             self.weights["numbers"] = normal(rng, shape, layout.num_numbers**-0.5, "numbers")
@@ -51,7 +52,7 @@ class FeedForward(tf.Module):
 
     def __call__(self, inputs: NetworkInputs, training: bool = False) -> NetworkOutputs:
         """Returns both heads' logits and the embedding they are read from."""
-        return self.outputs(Bag(inputs.bag), inputs, training)
+        return self.outputs(Bag(inputs.bag, self._token_dropout if training else 0.0), inputs, training)
 
     def outputs(self, bag: Bag, inputs: NetworkInputs, training: bool, wide: tf.Tensor | None = None) -> NetworkOutputs:
         """As a call, with `wide` `[n, outputs of the exclusive head]` added to the exclusive logits."""
@@ -61,8 +62,8 @@ class FeedForward(tf.Module):
         exclusive = tf.matmul(hidden, self.weights["exclusive"]) + self.weights["exclusive_bias"]
         if wide is not None:
             exclusive += wide
-        if self._ancestry is not None:
-            exclusive = tf.matmul(exclusive, self._ancestry)
+        if self._sharing is not None:
+            exclusive = tf.matmul(exclusive, self._sharing)
         mixed = mixed_with_prior(exclusive, self._prior(rules), self._prior_dropout, training)
         return NetworkOutputs(mixed, rules, embedding)
 

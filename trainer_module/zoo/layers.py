@@ -16,9 +16,13 @@ class Bag:
 
     Args:
         bag: sparse float32 `[n, num_columns]`.
+        token_dropout: share of the weights left out, 0 outside training.
     """
 
-    def __init__(self, bag: tf.SparseTensor) -> None:
+    def __init__(self, bag: tf.SparseTensor, token_dropout: float = 0.0) -> None:
+        if token_dropout > 0:
+            kept = tf.random.uniform(tf.shape(bag.values)) >= token_dropout
+            bag = bag.with_values(tf.where(kept, bag.values / (1.0 - token_dropout), 0.0))
         self._columns, places = tf.unique(bag.indices[:, 1], out_idx=tf.int64)
         shape = tf.stack([bag.dense_shape[0], tf.size(self._columns, tf.int64)])
         self._compact = tf.SparseTensor(tf.stack([bag.indices[:, 0], places], 1), bag.values, shape)
@@ -58,6 +62,15 @@ class RulePrior(tf.Module):
             + self.trust[2] * tf.gather(tf.math.log_sigmoid(tf.gather(with_root, self._parents)), self._exclusive)
         )
         return tf.transpose(logits)
+
+
+def sharing_matrix(tree: Tree, share: float) -> tf.Tensor | None:
+    """Returns float32 `[N, C]` that gives a class its node's logit plus `share` of each ancestor's; None for no sharing."""
+    if not share:
+        return None
+    matrix = tree.ancestry * share
+    matrix[tree.exclusive, np.arange(len(tree.exclusive))] = 1.0
+    return tf.constant(matrix, tf.float32)
 
 
 def mixed_with_prior(logits: tf.Tensor, prior: tf.Tensor, prior_dropout: float, training: bool) -> tf.Tensor:

@@ -8,8 +8,8 @@ import tensorflow as tf
 from trainer_module.hyperparameters import HyperParameters
 from trainer_module.layout import Layout, NetworkInputs
 from trainer_module.tree import Tree
-from trainer_module.zoo.contract import COLUMN_AXIS, EXCLUSIVE_AXIS, NODE_AXIS, NetworkOutputs
-from trainer_module.zoo.layers import FIRST_RULE_LOGIT, Bag, RulePrior, embedded, mixed_with_prior, normal, zeros
+from trainer_module.zoo.contract import COLUMN_AXIS, EXCLUSIVE_AXIS, NODE_AXIS, NetworkOutputs, value_axis
+from trainer_module.zoo.layers import FIRST_RULE_LOGIT, Bag, RulePrior, embedded, mixed_with_prior, normal, sharing_matrix, zeros
 
 
 class Linear(tf.Module):
@@ -21,10 +21,11 @@ class Linear(tf.Module):
     def __init__(self, layout: Layout, tree: Tree, hyper: HyperParameters, rng: np.random.Generator) -> None:
         super().__init__(name="linear")
         num_nodes, num_classes = len(tree.node_ids), len(tree.exclusive)
-        width = num_nodes if hyper.tree_shared else num_classes
-        last = NODE_AXIS if hyper.tree_shared else EXCLUSIVE_AXIS
-        self._ancestry = tf.constant(tree.ancestry) if hyper.tree_shared else None
+        width = num_nodes if hyper.tree_sharing else num_classes
+        last = NODE_AXIS if hyper.tree_sharing else EXCLUSIVE_AXIS
+        self._sharing = sharing_matrix(tree, hyper.tree_sharing)
         self._prior_dropout = hyper.prior_dropout
+        self._token_dropout = hyper.token_dropout
         self._prior = RulePrior(tree)
         self._projection = normal(rng, (layout.num_columns, hyper.embedding_size), hyper.embedding_size**-0.5, "projection")
         self.weights = {
@@ -43,10 +44,10 @@ class Linear(tf.Module):
         for k, feature in enumerate(layout.embedded):
             size = max(1, len(layout.vocabularies[feature.name]))
             for head, columns, axis in (("exclusive", width, last), ("rule_based", num_nodes, NODE_AXIS)):
-                name = f"{feature.name}_{head}"
+                name = f"{value_axis(feature.name)}_{head}"
                 self.weights[name] = zeros((size, columns), name)
-                self.axes[name] = (feature.name, axis)
-            self._categories.append((k, feature.name))
+                self.axes[name] = (value_axis(feature.name), axis)
+            self._categories.append((k, value_axis(feature.name)))
         if layout.num_numbers:
             for head, columns, axis in (("exclusive", width, last), ("rule_based", num_nodes, NODE_AXIS)):
                 self.weights[f"numbers_{head}"] = zeros((layout.num_numbers, columns), f"numbers_{head}")
@@ -54,10 +55,10 @@ class Linear(tf.Module):
 
     def __call__(self, inputs: NetworkInputs, training: bool = False) -> NetworkOutputs:
         """Returns both heads' logits and the projected bag."""
-        bag = Bag(inputs.bag)
+        bag = Bag(inputs.bag, self._token_dropout if training else 0.0)
         exclusive, rules = self._head("exclusive", bag, inputs), self._head("rule_based", bag, inputs) + self.weights["rule_bias"]
-        if self._ancestry is not None:
-            exclusive = tf.matmul(exclusive, self._ancestry)
+        if self._sharing is not None:
+            exclusive = tf.matmul(exclusive, self._sharing)
         mixed = mixed_with_prior(exclusive, self._prior(rules), self._prior_dropout, training)
         return NetworkOutputs(mixed, rules, bag.sum(self._projection))
 

@@ -17,11 +17,11 @@ class WideAndDeep(FeedForward):
 
     def __init__(self, layout: Layout, tree: Tree, hyper: HyperParameters, rng: np.random.Generator) -> None:
         super().__init__(layout, tree, hyper, rng)
-        outputs, last = (len(tree.node_ids), NODE_AXIS) if hyper.tree_shared else (len(tree.exclusive), EXCLUSIVE_AXIS)
+        outputs, last = (len(tree.node_ids), NODE_AXIS) if hyper.tree_sharing else (len(tree.exclusive), EXCLUSIVE_AXIS)
         self.weights["wide"] = zeros((layout.num_columns, outputs), "wide")
         self.axes["wide"] = (COLUMN_AXIS, last)
 
     def __call__(self, inputs: NetworkInputs, training: bool = False) -> NetworkOutputs:
         """Returns both heads' logits and the embedding of the deep part."""
-        bag = Bag(inputs.bag)
+        bag = Bag(inputs.bag, self._token_dropout if training else 0.0)
         return self.outputs(bag, inputs, training, bag.sum(self.weights["wide"]))

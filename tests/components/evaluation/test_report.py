@@ -6,7 +6,6 @@ import html
 import re
 import shutil
 import subprocess
-import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -130,6 +129,20 @@ def test_texts_out_of_feeds_are_escaped(root):
     assert "&lt;script&gt;" in text
 
 
+def test_products_without_a_title_are_examples_a_reader_can_tell_apart(root, tmp_path):
+    products = [{**product, "brand": f"Acme {number}"} for number, product in enumerate(judged_products(TREE, 80, answered=1.0))]
+    for product in products[::2]:
+        del product["title"]
+    write_examples(tmp_path, products)
+    metrics = evaluate(tmp_path / "Split-test", root / "model", root / "old", TREE, 32) | {"blessed": True, "reasons": []}
+    assert metrics["by_missing_field"]["title"]["missing"]["judged"] == 40
+    shown = [product["title"] for found in metrics["examples"]["worst_nodes"].values() for product in found]
+    titleless = {title for title in shown if title.startswith("(no title) Acme ")}
+    assert len(titleless) > 1
+    page = render_report(metrics)
+    assert all(title in page for title in titleless)
+
+
 def test_the_report_needs_neither_rules_nor_quarantine(root):
     metrics = read_optional_json(root / "first" / "metrics.json")
     page = render_report(metrics, tfma_page="")
@@ -151,7 +164,6 @@ def shown(page: Path, profile: Path) -> tuple[str, str]:
     """Returns the page as a real browser leaves it, and the browser's console."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not browser:
-        warnings.warn("chromium is not installed: the pages are NOT looked at in a browser", UserWarning, stacklevel=1)
         pytest.skip("chromium is not installed (apt-get install chromium)")
     switches = (
         "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"

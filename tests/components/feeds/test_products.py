@@ -10,7 +10,10 @@ from components.feeds.files import find_feeds
 from components.feeds.fingerprint import feeds_fingerprint
 from components.feeds.products import read_batches, read_products
 from schemas.errors import CatalogueError
+from schemas.product import DESCRIBING_FIELDS
 from schemas.settings import NetworkSettings
+
+DESCRIBED = "something in at least one of title, brand, category, merchant_category, description, image"
 
 
 @pytest.fixture
@@ -29,9 +32,31 @@ def test_missing_required_fields_say_where_what_and_whose(feed):
     assert [product["id"] for product in products] == ["3"]
     assert [tuple(row) for row in refused] == [
         (str(path), 1, "Big Shop", "id", "", "a text that says something in column 'id'"),
-        (str(path), 2, "Small Shop", "title", "N/A", "a text that says something in column 'title'"),
+        (str(path), 2, "Small Shop", "title", "N/A", DESCRIBED),
     ]
-    assert str(refused[1]) == f"{path}:2: title 'N/A' can't be used. Expected a text that says something in column 'title'."
+    assert str(refused[1]) == f"{path}:2: title 'N/A' can't be used. Expected {DESCRIBED}."
+
+
+@pytest.mark.parametrize("field", DESCRIBING_FIELDS)
+def test_one_describing_field_is_enough(feed, field):
+    settings = NetworkSettings(columns={"id": "id", field: "said"})
+    ((products, refused),) = read_products("net", settings, feed("id,said\n1,Shoes\n"))
+    assert products == [{"id": "1", field: "Shoes", "network": "net"}]
+    assert refused == []
+
+
+def test_size_colour_gender_price_and_shop_describe_nothing(feed):
+    path = feed("id,title,size,colour,gender,price,shop\n1,,42,red,men,9.50,Shop\n")
+    ((products, refused),) = read_products("net", NetworkSettings(), path)
+    assert products == []
+    assert [tuple(row) for row in refused] == [(str(path), 1, "Shop", "title", "", DESCRIBED)]
+
+
+def test_a_network_without_titles_is_read(feed):
+    settings = NetworkSettings(columns={"id": "id", "brand": "marke"})
+    ((products, refused),) = read_products("net", settings, feed("id,marke\n1,Acme\n2,\n"))
+    assert products == [{"id": "1", "brand": "Acme", "network": "net"}]
+    assert (refused[0].row, refused[0].field, refused[0].found) == (2, "title", "")
 
 
 def test_an_id_that_is_too_long_is_refused_not_cut(feed):
@@ -72,7 +97,8 @@ def test_wrong_vectors_are_blanked(feed):
     ("settings", "message"),
     [
         ({"columns": {"id": "a", "title": "b", "color": "c"}}, "networks.net: 'color' isn't a field of a product. Known: id, shop"),
-        ({"columns": {"id": "a"}}, "networks.net.columns: title must be mapped to a column"),
+        ({"columns": {"title": "a"}}, "networks.net.columns: id must be mapped to a column. Found: title."),
+        ({"columns": {"id": "a"}}, "networks.net.columns: none of title, brand, .* is mapped to a column. Map title at least."),
         ({"constants": {"id": "7"}}, "networks.net.columns: id must be mapped to a column"),
         ({"delimiter": ";;"}, "networks.net.delimiter: ';;' must be one character"),
         ({"encoding": "klingon"}, "networks.net.encoding: 'klingon' is unknown"),

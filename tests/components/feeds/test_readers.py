@@ -197,7 +197,8 @@ def test_json_values_of_every_kind_are_coerced(tmp_path):
     assert products == [
         {"id": "8", "title": "a", "size": "42", "price": 9.5, "category": "Shoes > Sneakers", "colour": "red, blue", "network": "net"}
     ]
-    assert refused[0][1:] == (1, "", "title", "", "a text that says something in column 'title'")
+    described = "something in at least one of title, brand, category, merchant_category, description, image"
+    assert refused[0][1:] == (1, "", "title", "", described)
 
 
 def test_json_lines_that_are_no_objects_are_refused():

@@ -1,0 +1,63 @@
+# Every command of this repository. `make` alone lists them; CI calls the same ones.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory --silent
+
+# Caches stay in the repository, ignored by git. uv links files out of its cache, so they take their space once.
+export UV_CACHE_DIR ?= $(CURDIR)/.uv-cache
+export UV_NO_PROGRESS ?= 1
+
+BIN := .venv/bin
+READY := .venv/.ready
+DEMO := var/demo-catalogue
+PACKAGES := components pipeline schemas similarity stores trainer_module
+LOCK := .uv/bin/uv pip compile setup.py --quiet --python-version 3.10 --no-header --no-annotate
+# make lock UPGRADE=1 takes the newest versions of everything, UPGRADE=NAME of one package; without it nothing drifts.
+UPGRADE ?=
+UPGRADES := $(if $(UPGRADE),$(if $(filter 1,$(UPGRADE)),--upgrade,--upgrade-package $(UPGRADE)))
+# make bench CASES=FOLDER REFERENCE=FOLDER also runs whole rounds on catalogue folders, beside a linear reference.
+CASES ?=
+REFERENCE ?=
+# make test ARGS="-k sampling" passes anything on to pytest.
+ARGS ?=
+
+.PHONY: help setup run loop test test-fast check bench lock clean
+
+help: ## list the commands
+	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY) ## make the environment in .venv with the program in .venv/bin/aisle (once; quick after that)
+
+$(READY): locks/pipeline-dev.txt setup.py scripts/setup.sh
+	scripts/setup.sh
+
+$(DEMO)/aisle.yaml: | $(READY)
+	$(BIN)/aisle demo-catalogue $(DEMO) --force >&2
+
+run: setup $(DEMO)/aisle.yaml ## one whole round on the demo catalogue, which is made on the first call
+	$(BIN)/aisle run --config $(DEMO)/aisle.yaml
+
+loop: setup $(DEMO)/aisle.yaml ## one turn of the labelling loop: run, answer the batch, import the answers, run again
+	scripts/loop.sh $(DEMO)
+
+test: setup ## all tests a bare machine can run, in two processes
+	scripts/apt.sh chromium chromium || echo "no browser: the report is not looked at in one" >&2
+	$(BIN)/pytest -n 2 --dist loadfile -rs $(ARGS)
+
+test-fast: setup ## the tests that take less than five seconds each
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+check: setup ## format, lint, types, import rule, docs; in seconds
+	scripts/check.sh
+
+bench: setup $(DEMO)/aisle.yaml ## measure ingest, rule matching, scoring, similarity; with CASES and REFERENCE whole rounds too
+	scripts/bench.sh $(DEMO) "$(CASES)" "$(REFERENCE)"
+
+lock: setup ## compile both lock files from setup.py again; UPGRADE=1 or UPGRADE=NAME for newer versions
+	$(LOCK) $(UPGRADES) --extra pipeline --output-file locks/pipeline.txt > /dev/null
+	$(LOCK) $(UPGRADES) --extra pipeline --extra dev --constraint locks/pipeline.txt --output-file locks/pipeline-dev.txt > /dev/null
+
+clean: ## remove the environment and all caches; var/, with runs and label events, stays
+	rm -rf .venv .uv .uv-cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find $(PACKAGES) benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,82 @@
+"""Puts products into categories with a SavedModel, a block at a time; loads TensorFlow."""
+
+import pipeline.quiet  # noqa: F401, I001 - must come before TensorFlow
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from schemas.errors import ModelError
+
+SIGNATURE = "predict_products"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The best nodes of one product, best first, with their probabilities."""
+
+    nodes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+class LiveModel:
+    """A SavedModel with the signature `predict_products`.
+
+    Args:
+        folder: of the SavedModel.
+
+    Raises:
+        ModelError: it can't be loaded, or lacks the signature.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        tf.autograph.set_verbosity(0)
+        try:
+            self._model = tf.saved_model.load(str(folder))  # The signatures die with it.
+            description = json.loads((folder / "assets.extra" / "model.json").read_text(encoding="utf-8"))
+            self.paths = _paths(description["nodes"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{folder}: this model can't be loaded: {str(error).splitlines()[0]}. Run again, or export it again."
+            ) from error
+        if SIGNATURE not in self._model.signatures:
+            raise ModelError(
+                f"{folder}: the model has no signature {SIGNATURE!r}, found {sorted(self._model.signatures)}. Export it again."
+            )
+        self._call = self._model.signatures[SIGNATURE]
+        self._specs: Mapping[str, Any] = self._call.structured_input_signature[1]
+
+    def predict(self, products: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+        """Returns a prediction of each product; fields a product lacks are missing to the model, too."""
+        inputs = {
+            name: tf.constant([_value(product.get(name), spec) for product in products], spec.dtype) for name, spec in self._specs.items()
+        }
+        found = self._call(**inputs)
+        nodes, probabilities = found["exclusive_nodes"].numpy(), found["exclusive_probabilities"].numpy()
+        return [
+            Prediction(tuple(node.decode() for node in row), tuple(float(value) for value in values))
+            for row, values in zip(nodes, probabilities, strict=True)
+        ]
+
+
+def _value(value: Any, spec: Any) -> Any:
+    """Returns a product's value of one input: empty text, NaN or a vector of zeros where the product has none."""
+    if value is not None:
+        return value
+    if spec.dtype == tf.string:
+        return ""
+    return np.nan if spec.shape.rank == 1 else np.zeros(spec.shape[1], np.float32)
+
+
+def _paths(nodes: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Returns node id to its path from the root, as the model's own tree has it; parents come before children."""
+    paths: dict[str, str] = {}
+    for node in nodes:
+        above = paths.get(node["parent_id"])
+        paths[node["id"]] = f"{above} > {node['name']}" if above else node["name"]
+    return paths

@@ -1,0 +1,107 @@
+"""Proves the labelling loop on a small demo catalogue, through the program alone: run, predict, export, answer, run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FEATURES = """\
+features:
+  title: {kind: text, values: 500}
+  category: {kind: categorical, values: 100, dimensions: 8}
+"""
+SMALL = (
+    "model.family=linear",
+    "model.parameters={refit: false, validation_share: 0}",
+    "phases=[{epochs: 1, rule_based: 1, exclusive: 0}, {epochs: 2, rule_based: 0.25, exclusive: 0.75}]",
+    "sampling.batch_size=20",
+    "evaluation.max_hierarchical_f1_loss=1",
+    "evaluation.max_depth_loss=1",
+)
+
+
+class Program:
+    """The program on one catalogue; every call is a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.config = folder, folder / "demo" / "aisle.yaml"
+        (folder / "features.yaml").write_text(FEATURES)
+        self.settings = ["--config", str(self.config)]
+        for text in (*SMALL, f"model.features={folder / 'features.yaml'}"):
+            self.settings += ["--set", text]
+
+    def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipeline.cli", *map(str, words)]
+        environment = os.environ | {"AISLE_PREFIX": str(self.folder / "var"), "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+        assert done.returncode == code, done.stderr[-3000:]
+        return done
+
+    def run(self, *more: str) -> tuple[dict, dict[str, str]]:
+        """Returns the results of a run, and what the terminal said of each stage."""
+        done = self("run", *self.settings, *(word for text in more for word in ("--set", text)), "--json")
+        said = re.findall(r"^\[ *\d+/ *\d+\] (\w+) +[\d.]+ s *(.*)$", done.stderr, re.MULTILINE)
+        assert len(done.stdout.splitlines()) == 1
+        return json.loads(done.stdout), dict(said)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_labelling_loop_closes(tmp_path):
+    aisle = Program(tmp_path)
+    aisle("demo-catalogue", tmp_path / "demo", "--products", 400)
+
+    first, _ = aisle.run()
+    assert first["blessed"] and first["version"] and first["baseline"] is None
+    assert {"accuracy", "hierarchical_f1", "macro_f1"} <= set(first["exclusive"])
+    assert first["by_depth"] and first["seconds"] > 0 and 500 < first["peak_rss_mb"] < 4000
+    assert all(Path(path).exists() for path in first["paths"].values())
+
+    second, said = aisle.run("statistics.enabled=false")
+    assert second["version"] == first["version"]
+    assert {said[stage] for stage in ("ProductExampleGen", "LabelJoin", "Transform", "Trainer", "SmokeTester")} == {"cached"}
+    assert second["exclusive"] == first["exclusive"] == second["baseline"]["exclusive"]
+
+    check_predictions(aisle, first)
+    scores = json.loads(aisle("evaluate", *aisle.settings, "--json").stdout)
+    assert scores["exclusive"] == second["exclusive"]
+    check_export(aisle, tmp_path / "release", first)
+
+    shown = json.loads(aisle("batch", "show", *aisle.settings, "--json", "--limit", 100).stdout)
+    assert shown["batch_id"] == second["batch"]["batch_id"] and len(shown["items"]) == second["batch"]["num_items"]
+    answers = tmp_path / "answers.jsonl"
+    aisle("batch", "answer", *aisle.settings, "--truth", tmp_path / "demo" / "truth.tsv", "--out", answers)
+    assert aisle("labels", "import", answers, *aisle.settings).stdout.startswith(f"added {len(shown['items'])}, already there 0; ")
+
+    third, said = aisle.run("statistics.enabled=false")
+    assert said["ProductExampleGen"] == "cached" and said["Trainer"] != "cached"
+    assert third["labels"]["joined"] > first["labels"]["joined"]
+    assert third["baseline"]["exclusive"] == first["exclusive"]
+    assert third["blessed"] and third["version"] > first["version"]
+    assert third["batch"]["batch_id"] != second["batch"]["batch_id"]
+
+
+def check_predictions(aisle: Program, results: dict) -> None:
+    feed = next((aisle.folder / "demo" / "feeds" / "alpha").glob("elektro*.csv"))
+    refused = aisle.folder / "refused.jsonl"
+    done = aisle("predict", feed, *aisle.settings, "--top", 2, "--quarantine", refused)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert rows and {row["version"] for row in rows} == {results["version"]}
+    assert all(len(row["top"]) == 2 and row["node_id"] == row["top"][0]["node_id"] and 0 < row["probability"] <= 1 for row in rows)
+    assert any(row["rules"] for row in rows)
+    assert len(refused.read_text().splitlines()) + len(rows) == len(feed.read_text("latin-1").splitlines()) - 1
+
+
+def check_export(aisle: Program, folder: Path, results: dict) -> None:
+    aisle("export", folder, *aisle.settings)
+    live = json.loads((folder / "live.json").read_text())
+    assert live["version"] == results["version"]
+    assert (folder / live["model"] / "saved_model.pb").is_file() and (folder / live["index"] / "manifest.json").is_file()
+    assert "isn't empty" in aisle("export", folder, *aisle.settings, code=1).stderr
