@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,11 @@ from pipeline.results import latest_artifacts
 from schemas.features import features_from_json
 from schemas.taxonomy import Taxonomy, load_taxonomy
 from trainer_module.fitting import fit
-from trainer_module.hyperparameters import DEFAULT_PHASES, Phase, hyperparameters
+from trainer_module.hyperparameters import DEFAULT_PHASES, HyperParameters, Phase, hyperparameters
 from trainer_module.layout import Layout, layout_of
 from trainer_module.training_data import TrainingData, read_training_data
 from trainer_module.tree import Tree, tree_of
+from trainer_module.zoo.contract import Family, Network
 from trainer_module.zoo.registry import family
 
 _BLOCK = 2048
@@ -77,6 +80,10 @@ def predicted(network: Any, data: TrainingData, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([np.argmax(network(data.inputs(part)).exclusive, 1) for part in parts])
 
 
+def _built(build: Family, layout: Layout, tree: Tree, hyper: HyperParameters, seed: int) -> Network:
+    return build(layout, tree, hyper, np.random.default_rng(seed))
+
+
 def variant_scores(round_: tuple[Taxonomy, Tree, Layout, TrainingData], variant: Mapping[str, Any], answers: int, count: int) -> np.ndarray:
     """Returns `[count, 3]`, the scores of each fold."""
     _, tree, layout, data = round_
@@ -87,7 +94,8 @@ def variant_scores(round_: tuple[Taxonomy, Tree, Layout, TrainingData], variant:
     for k in range(count):
         judged = (fold == k) & (data.answers >= 0)
         train = with_answers(data, fold == k, answers, k)
-        network, _ = fit(lambda k=k: build(layout, tree, hyper, np.random.default_rng(k)), train, hyper, phases, k, len(tree.node_ids), len)
+        fresh = partial(_built, build, layout, tree, hyper, k)
+        network, _ = fit(fresh, train, hyper, phases, k, len(tree.node_ids), progress=logging.getLogger(__name__).debug)
         rows = np.flatnonzero(judged)
         found.append(scores(tree, data.answers[rows], predicted(network, data, rows)))
     return np.array(found)
@@ -120,8 +128,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names = ([] if args.no_svm else ["linear SVM"]) + args.variants
         for name in names:
             started = time.monotonic()
-            each = svm_scores(round_, answers, args.folds) if name == "linear SVM" else variant_scores(round_, json.loads(name), answers, args.folds)
-            cells = "  ".join(f"{mean:.4f}±{error:.4f}" for mean, error in zip(each.mean(0), each.std(0) / np.sqrt(args.folds), strict=True))
+            if name == "linear SVM":
+                each = svm_scores(round_, answers, args.folds)
+            else:
+                each = variant_scores(round_, json.loads(name), answers, args.folds)
+            errors = each.std(0) / np.sqrt(args.folds)
+            cells = "  ".join(f"{mean:.4f}±{error:.4f}" for mean, error in zip(each.mean(0), errors, strict=True))
             sys.stdout.write(f"{answers:6d}  {cells}  {time.monotonic() - started:4.0f} s  {name}\n")
             sys.stdout.flush()
 

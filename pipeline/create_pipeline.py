@@ -33,7 +33,10 @@ from schemas.settings import EvaluationSettings
 from trainer_module.preprocessing import config_for_transform
 
 # The code each stage depends on beside its own file; a change there makes the cache run it again.
-_VOCABULARY = ("schemas",)
+_VOCABULARY = tuple(
+    f"schemas/{name}.py"
+    for name in ("cleaning", "errors", "features", "grouping", "label_event", "product", "rules", "shown_title", "taxonomy", "text")
+)
 _FEEDS = ("components/feeds", "components/product_ingest.py", "components/ingest_plan.py", "components/product_example_gen.py")
 _LABELS = (
     "components/label_join.py", "components/labelling.py", "components/rule_matching.py",

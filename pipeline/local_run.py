@@ -3,6 +3,7 @@
 import pipeline.quiet  # noqa: F401, I001 - must come before TensorFlow
 
 import argparse
+import hashlib
 import logging
 import os
 import re
@@ -37,13 +38,19 @@ _OURS = ("components", "trainer_module", "similarity", "stores")
 _WRITTEN = re.compile(r"schemas\.errors\.(\w+): (.+?)(?: \[while running [^\n]*)?(?:\n|$)")
 
 
-def write_schema(plan: RunPlan, path: Path) -> None:
-    """Writes the curated schema plus the vector fields that the feature config names."""
+def write_schema(plan: RunPlan, folder: Path) -> Path:
+    """Writes the curated schema plus the vector fields that the feature config names, and returns the file.
+
+    Its name holds a digest of its content, because the cache looks at an imported file's path alone.
+    """
     schema = text_format.Parse(_SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())
     for name in features_from_json(plan.features).dense_fields:
         schema.feature.add(name=name, type=schema_pb2.FLOAT)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text_format.MessageToString(schema), encoding="utf-8")
+    text = text_format.MessageToString(schema)
+    path = folder / f"products-{hashlib.sha256(text.encode()).hexdigest()[:16]}.pbtxt"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 class _DetailHandler(logging.Handler):
@@ -99,8 +106,7 @@ def run_plan(plan: RunPlan, stream: TextIO) -> dict[str, Any]:
     """
     family(plan.settings["model"]["family"])  # An unknown one is refused now, not when training starts.
     root = Path(plan.settings["run"]["root"])
-    schema_file = root / "inputs" / "products.pbtxt"
-    write_schema(plan, schema_file)
+    schema_file = write_schema(plan, root / "inputs")
     composed = create_pipeline(plan, schema_file)
     events.send(stream, events.PLAN, stages=[component.id for component in composed.components])
     _ReportingLauncher.stream = stream

@@ -99,6 +99,7 @@ def collect_results(root: Path, plan: RunPlan) -> dict[str, Any]:
         "version": version,
         "products": {key: quarantine[key] for key in ("rows", "refused", "duplicates", "groups", "by_split") if key in quarantine},
         "labels": {**rules["labels"], "rules": {"products": rules["covered"], "coverage": rules["coverage"]}},
+        "learnt_from": {"now": _num_answers(uri["Trainer.model"] / "Format-Serving"), "live": _num_answers(Path(plan.baseline_uri or "."))},
         "batch": batch,
         "index": {key: index[key] for key in ("kind", "num_products", "dimension", "recall")},
         "paths": {
@@ -113,6 +114,12 @@ def collect_results(root: Path, plan: RunPlan) -> dict[str, Any]:
             "rule_report": str(uri["LabelJoin.rule_report"] / "rule_report.json"),
         },
     }
+
+
+def _num_answers(model: Path) -> int | None:
+    """Returns how many answers of people a model learnt from; None where there is no model that says so."""
+    path = model / "assets.extra" / "hyperparameters.json"
+    return int(_json(path)["fit"]["num_answers"]) if path.exists() else None
 
 
 def _json(path: Path) -> Any:

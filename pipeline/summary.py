@@ -18,6 +18,7 @@ def summary_lines(results: Mapping[str, Any]) -> list[str]:
         f"({_percent(labels['rules']['coverage'])} covered)",
         "",
         *score_table(results),
+        *_bought(results),
         "",
         _verdict(results),
         f"index      {index['kind']}, {index['num_products']:,} products x {index['dimension']}, recall {index['recall']:.3f}",
@@ -43,6 +44,19 @@ def score_table(results: Mapping[str, Any]) -> Sequence[str]:
     for depth, scores in sorted(results["by_depth"].items(), key=lambda item: int(item[0])):
         rows.append(_score_row(f"  depth {depth}", scores, theirs.get(depth)))
     return rows
+
+
+def _bought(results: Mapping[str, Any]) -> Sequence[str]:
+    """Returns what more answers brought beside the live model, or nothing where there is none."""
+    learnt, baseline = results["learnt_from"], (results.get("baseline") or {}).get("exclusive") or {}
+    if learnt["live"] is None or not baseline:
+        return []
+    changes = []
+    for key, name in (("accuracy", "accuracy"), ("hierarchical_f1", "hierarchical F1"), ("macro_f1", "macro F1")):
+        now, then = results["exclusive"].get(key), baseline.get(key)
+        if now is not None and then is not None:
+            changes.append(f"{name} {now - then:+.4f}")
+    return [f"learnt from {learnt['now']:,} answers, {learnt['now'] - learnt['live']:+,} against the live model: {', '.join(changes)}"]
 
 
 def _score_row(name: str, scores: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> str:

@@ -194,9 +194,7 @@ def _run_phase(
     rule_loss_weight = hyper.rule_loss_weight if phase.exclusive > 0 else 1.0
     while step < total:
         for batch in epoch(phase, answered, rule_rows, hyper.batch_size, rng):
-            # Early stopping looks for the best length, so its rate doesn't fall towards an end it won't reach.
-            fallen = 0.0 if stopper else 0.9 * step / total
-            trainer.run(batch, hyper.learning_rate * (1.0 - fallen), rule_loss_weight)
+            trainer.run(batch, hyper.learning_rate * (1.0 - 0.9 * step / total), rule_loss_weight)
             step += 1
             if step >= total:
                 break

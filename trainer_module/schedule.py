@@ -42,9 +42,7 @@ def epoch_steps(phase: Phase, num_exclusive: int, num_rule_based: int, batch_siz
     return max(MIN_STEPS, int(np.ceil(num_rows / max(1, round(batch_size * share)))))
 
 
-def epoch(
-    phase: Phase, exclusive_rows: np.ndarray, rule_rows: np.ndarray, batch_size: int, rng: np.random.Generator
-) -> Iterator[Batch]:
+def epoch(phase: Phase, exclusive_rows: np.ndarray, rule_rows: np.ndarray, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
     """Yields the batches of one pass.
 
     The rows of the leading head are dealt out in random order, each about once; the other head's rows are drawn to fill

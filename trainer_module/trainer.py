@@ -27,7 +27,10 @@ def run_fn(fn_args: FnArgs) -> None:
     ready = prepared(fn_args)
     config, hyper = ready.config, hyperparameters(ready.parameters)
     network, report = fit(ready.builder(hyper), ready.data, hyper, ready.phases, config["seed"], len(ready.tree.node_ids))
-    log.info("fitted %s", report)
+    log.info(
+        "trainer family=%s answers=%d rule_products=%d epochs=%s",
+        config["family"], report.num_answers, report.num_rule_products, "+".join(f"{count:.0f}" for count in report.epochs),
+    )  # fmt: skip
     folder = Path(fn_args.serving_model_dir)
     served = ServedModel(network, ready.transform_output, ready.layout, ready.tree, config["top_k"])
     dimension = int(network(ready.data.inputs(np.zeros(min(1, len(ready.data.answers)), np.int64))).embedding.shape[1])

@@ -161,7 +161,7 @@ def _raw(rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
     return found
 
 
-@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
 @given(ODD_PRODUCTS)
 def test_any_products_features_are_the_same_bits_in_training_pool_scoring_and_serving(trained, served, in_process, tmp_path_factory, rows):
     output = tft.TFTransformOutput(str(trained.transform_graph))

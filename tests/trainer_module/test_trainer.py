@@ -35,6 +35,11 @@ def new(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("new"), rows, tree)
 
 
+@pytest.fixture(scope="module")
+def first(old, tmp_path_factory):
+    return run(old, tmp_path_factory.mktemp("first") / "model")
+
+
 def prepare(root, rows, tree):
     analysed(root, CONFIG, rows)
     transform(root, CONFIG, [example(row).SerializeToString() for row in rows], root / "transformed")
@@ -64,11 +69,9 @@ def weights(model: Path):
 NO_STEP = {"parameters": {"embedding_size": 8, "learning_rate": 1e-6}, "phases": [{"epochs": 0.01, "rule_based": 0.5, "exclusive": 0.5}]}
 
 
-@pytest.mark.parametrize("family", ["feed_forward", "linear"])
-def test_a_second_round_starts_where_the_first_ended_by_name(old, new, tmp_path, caplog, family):
+def test_a_second_round_starts_where_the_first_ended_by_name(first, new, tmp_path, caplog):
     caplog.set_level(logging.INFO, "trainer_module")
-    first = run(old, tmp_path / "first", family=family)
-    second = run(new, tmp_path / "second", family=family, baseline=str(first), **NO_STEP)
+    second = run(new, tmp_path / "second", baseline=str(first), **NO_STEP)
     assert "warm_start carried=0." in caplog.text
     before, old_names = weights(first)
     after, new_names = weights(second)
@@ -89,15 +92,8 @@ def test_a_second_round_starts_where_the_first_ended_by_name(old, new, tmp_path,
     assert tf.saved_model.load(str(second)).signatures["serving_default"](examples=tf.constant([b""]))
 
 
-def test_a_baseline_of_another_family_is_passed_over(old, new, tmp_path, caplog):
-    caplog.set_level(logging.INFO, "trainer_module")
-    first = run(old, tmp_path / "first", family="linear", **NO_STEP)
-    run(new, tmp_path / "second", baseline=str(first), **NO_STEP)
-    assert "warm_start carried=0.000" in caplog.text
-
-
-def test_the_same_seed_writes_the_same_weights_and_predictions(old, tmp_path):
-    first, second = run(old, tmp_path / "first"), run(old, tmp_path / "second")
+def test_the_same_seed_writes_the_same_weights_and_predictions(old, first, tmp_path):
+    second = run(old, tmp_path / "second")
     for name, (value, _) in weights(first)[0].items():
         np.testing.assert_array_equal(value, weights(second)[0][name][0], err_msg=name)
     assert (first / "assets.extra" / "hyperparameters.json").read_bytes() == (second / "assets.extra" / "hyperparameters.json").read_bytes()
