@@ -73,6 +73,7 @@ def scalar(values: Any, default: Any) -> tf.Tensor:
     return tf.reshape(tf.sparse.to_dense(tf.SparseTensor(first.indices, first.values, shape), default_value=default), [-1])
 
 
+@tf.function(autograph=False)
 def fold_in_graph(text: tf.Tensor) -> tf.Tensor:
     """Returns texts in lower case, with everything but letters and digits made single spaces, string `[n]`."""
     return tf.strings.strip(tf.strings.regex_replace(tf.strings.lower(text, encoding="utf-8"), r"[^\p{L}\p{N}]+", " "))
@@ -118,6 +119,9 @@ def _text(feature: Feature, inputs: dict[str, Any]) -> dict[str, Any]:
     return {transformed_name(feature, IDS): bag_ids, transformed_name(feature, WEIGHTS): weights}
 
 
+# Traced functions are one node each in the transform graph. TFT walks the graph node by node in Python, for every analyzer
+# and once more for every export, so this halves the fixed cost of the stage.
+@tf.function(autograph=False)
 def _ngrams(feature: Feature, text: tf.Tensor) -> tf.SparseTensor:
     if feature.tokens == CHARACTERS:
         padded = tf.strings.join([_JOIN, tf.strings.regex_replace(text, " ", _JOIN), _JOIN])
@@ -126,6 +130,7 @@ def _ngrams(feature: Feature, text: tf.Tensor) -> tf.SparseTensor:
     return tft.ngrams(tf.strings.split(text).to_sparse(), feature.ngrams, _JOIN)
 
 
+@tf.function(autograph=False)
 def _once_per_row(tokens: tf.SparseTensor) -> tf.Tensor:
     # Document frequencies, not occurrences: hashing makes (row, token) one number, which is much cheaper than strings.
     row, token = tokens.indices[:, 0], tf.strings.to_hash_bucket_fast(tokens.values, 2**62)
@@ -143,13 +148,24 @@ def _look_up(tokens: tf.SparseTensor, vocabulary: Any, column: int) -> tf.Sparse
     return tft.apply_vocabulary(tokens, vocabulary, default_value=-1, lookup_fn=table_of)
 
 
+@tf.function(autograph=False)
 def _packed(ids: tf.SparseTensor, max_tokens: int) -> tf.SparseTensor:
-    ragged = tf.RaggedTensor.from_value_rowids(ids.values, ids.indices[:, 0], nrows=ids.dense_shape[0])
+    ragged = tf.RaggedTensor.from_value_rowids(ids.values, ids.indices[:, 0], nrows=ids.dense_shape[0], validate=False)
     return ragged[:, :max_tokens].to_sparse()
 
 
 def _bag(
     feature: Feature, ids: tf.SparseTensor, documents: tf.SparseTensor | None, num_rows: tf.Tensor
+) -> tuple[tf.SparseTensor, tf.SparseTensor]:
+    if documents is None:
+        return _weighted(feature, ids, ids.values, tf.constant(0.0, tf.float64), num_rows)
+    total = tf.cast(tft.sum(tf.ones([num_rows], tf.int64)), tf.float64)
+    return _weighted(feature, ids, documents.values, total, num_rows)
+
+
+@tf.function(autograph=False)
+def _weighted(
+    feature: Feature, ids: tf.SparseTensor, documents: tf.Tensor, total: tf.Tensor, num_rows: tf.Tensor
 ) -> tuple[tf.SparseTensor, tf.SparseTensor]:
     known = ids.values >= 0
     row, token = tf.boolean_mask(ids.indices[:, 0], known), tf.boolean_mask(ids.values, known)
@@ -157,15 +173,16 @@ def _bag(
     row, token = groups.y // 2**32, groups.y % 2**32
     counts = tf.cast(groups.count, tf.float64)
     weights = counts if feature.weighting == COUNTS else tf.ones_like(counts)
-    if documents is not None:
-        first = tf.math.unsorted_segment_max(tf.boolean_mask(documents.values, known), groups.idx, tf.size(groups.y))
-        total = tf.cast(tft.sum(tf.ones([num_rows], tf.int64)), tf.float64)
+    if feature.weighting == TF_IDF:
+        first = tf.math.unsorted_segment_max(tf.boolean_mask(documents, known), groups.idx, tf.size(groups.y))
         weights = (1.0 + same_log(counts)) * (1.0 + same_log((1.0 + total) / (1.0 + tf.cast(first, tf.float64))))
     length = tf.sqrt(tf.math.unsorted_segment_sum(weights * weights, row, num_rows))
-    weights = weights * feature.scale / tf.gather(length, row)
-    ragged_ids = tf.RaggedTensor.from_value_rowids(token, row, nrows=num_rows)
-    ragged_weights = tf.RaggedTensor.from_value_rowids(tf.cast(weights, tf.float32), row, nrows=num_rows)
-    return ragged_ids.to_sparse(), ragged_weights.to_sparse()
+    weights = tf.cast(weights * feature.scale / tf.gather(length, row), tf.float32)
+    return _rows(token, row, num_rows), _rows(weights, row, num_rows)
+
+
+def _rows(values: tf.Tensor, row: tf.Tensor, num_rows: tf.Tensor) -> tf.SparseTensor:
+    return tf.RaggedTensor.from_value_rowids(values, row, nrows=num_rows, validate=False).to_sparse()
 
 
 def _categorical(feature: Feature, inputs: dict[str, Any]) -> dict[str, Any]:
