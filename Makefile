@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory --silent
 # Caches stay in the repository, ignored by git. uv links files out of its cache, so they take their space once.
 export UV_CACHE_DIR ?= $(CURDIR)/.uv-cache
 export UV_NO_PROGRESS ?= 1
+# Only errors of TensorFlow's C++ parts reach the terminal.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 BIN := .venv/bin
 READY := .venv/.ready

@@ -54,7 +54,7 @@ def row(case: str, what: str, answers: int, runs: Sequence[dict[str, Any]]) -> s
 
 def measured(cases: Path, script: Path, budgets: Sequence[int], seeds: int) -> Iterator[str]:
     """Yields the lines of the table as they become known."""
-    for case in sorted(path for path in cases.iterdir() if (path / "gold.tsv").exists()):
+    for case in sorted((path for path in cases.iterdir() if (path / "gold.tsv").exists()), reverse=True):
         for budget in budgets:
             num_seeds = 1 if budget == ALL else seeds
             yield row(case.name, "linear reference", budget, list(reference(script, case, budget, num_seeds)))

@@ -58,16 +58,20 @@ def run(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Treats the signal of `kill` and of service managers as Ctrl-C, so that the run's process never stays behind."""
+    """Treats the signal of `kill` and of service managers as Ctrl-C, so that the run's process never stays behind.
+
+    SIGINT is set too: a shell without job control starts background commands with it ignored.
+    """
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_in_child(plan: RunPlan, progress: Progress) -> dict[str, Any]:

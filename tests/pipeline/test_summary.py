@@ -16,6 +16,7 @@ RESULTS = {
     "version": 17,
     "products": {"rows": 20000, "refused": 3, "duplicates": 2, "by_split": {"dev": 15962, "test": 4033}},
     "labels": {"joined": 1000, "rules": {"products": 14152, "coverage": 0.707}},
+    "learnt_from": {"now": 1000, "live": None},
     "batch": {"num_items": 250, "strategy": "margin"},
     "index": {"kind": "exact", "num_products": 20000, "dimension": 128, "recall": 1.0},
     "paths": {"root": "/r", "report": "/r/report.html", "model": "/r/m", "index": "/r/i", "batch": "/r/b", "log": "/r/l", "tfma": "/t"},
@@ -61,3 +62,11 @@ def test_why_a_model_is_not_blessed_is_said():
 def test_all_columns_stand_under_their_heads():
     table = [line for line in lines_of() if line.startswith(("judged", "exclusive", "  depth"))]
     assert len({len(line) for line in table}) == 1
+
+
+def test_what_more_answers_bought_is_said_beside_the_live_model():
+    before = {**SCORES, "hierarchical_f1": 0.9}
+    lines = lines_of(baseline={"exclusive": before, "by_depth": {}}, learnt_from={"now": 1250, "live": 1000})
+    bought = "learnt from 1,250 answers, +250 against the live model: accuracy +0.0000, hierarchical F1 +0.0300, macro F1 +0.0000"
+    assert bought in lines
+    assert not any(line.startswith("learnt from") for line in lines_of())
