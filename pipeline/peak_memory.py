@@ -43,7 +43,7 @@ class PeakMemory:
     @property
     def megabytes(self) -> int:
         """The highest sum so far, in units of 1024 x 1024 bytes."""
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES
+        own = _own_peak_bytes()
         # Of children that have ended, and theirs: the largest single one.
         largest_child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_BYTES
         return round(max(self._sampled_bytes, own + largest_child) / 2**20)
@@ -53,6 +53,15 @@ class PeakMemory:
             self._sampled_bytes = max(self._sampled_bytes, tree_bytes(os.getpid()))
             if self._ended.wait(_INTERVAL_S):
                 return
+
+
+def _own_peak_bytes() -> int:
+    # ru_maxrss survives exec, so a small program started by a large one would count the large one's memory.
+    try:
+        lines = (_PROC / "self" / "status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES
 
 
 def tree_bytes(root: int) -> int:

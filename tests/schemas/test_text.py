@@ -31,3 +31,7 @@ def test_only_a_line_end_ends_a_line():
     assert split_lines("a\u0085b\x0cc\nd\r\ne\rf") == ["a\u0085b\x0cc", "d", "e", "f"]
     assert split_lines("") == []
     assert split_lines("a\n\nb\n") == ["a", "", "b"]
+
+
+def test_letters_of_other_alphabets_fold_to_the_plain_ones():
+    assert fold("\U0001d468\U0001d469") == "ab"  # mathematical bold capitals, which have no small letters of their own
