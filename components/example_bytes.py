@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from components.example_records import varint
 from schemas.errors import CatalogueError
 
 BATCH_SIZE = 512
@@ -60,7 +61,7 @@ def with_features(record: bytes, features: bytes) -> bytes:
     start = _features_start(record)
     if start < 0:
         return _parsed_with_features(record, features)
-    return b"".join((b"\x0a", _varint(len(record) - start + len(features)), memoryview(record)[start:], features))
+    return b"".join((b"\x0a", varint(len(record) - start + len(features)), memoryview(record)[start:], features))
 
 
 def _features_start(record: bytes) -> int:
@@ -76,15 +77,6 @@ def _features_start(record: bytes) -> int:
             return at if at + length == len(record) else -1
         shift += 7
     return -1
-
-
-def _varint(number: int) -> bytes:
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
 
 
 def _parsed_with_features(record: bytes, features: bytes) -> bytes:

@@ -16,7 +16,8 @@ Value = str | float | Sequence[float]
 _CRC_MASK = 0xA282EAD8
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """Returns a number of at least 0 as protobuf writes its lengths."""
     parts = bytearray()
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)
@@ -25,7 +26,7 @@ def _varint(number: int) -> bytes:
     return bytes(parts)
 
 
-_SMALL = [_varint(number) for number in range(1 << 14)]
+_SMALL = [varint(number) for number in range(1 << 14)]
 
 
 def _delimited(tag: bytes, payload: bytes) -> bytes:
@@ -73,7 +74,7 @@ def _entry(name: str, kind: bytes, value: bytes) -> bytes:
 
 
 def _length(number: int) -> bytes:
-    return _SMALL[number] if number < 16_384 else _varint(number)
+    return _SMALL[number] if number < 16_384 else varint(number)
 
 
 def frame(record: bytes) -> bytes:

@@ -37,17 +37,23 @@ _VOCABULARY = tuple(
     f"schemas/{name}.py"
     for name in ("cleaning", "errors", "features", "grouping", "label_event", "product", "rules", "shown_title", "taxonomy", "text")
 )
-_FEEDS = ("components/feeds", "components/product_ingest.py", "components/ingest_plan.py", "components/product_example_gen.py")
+_FEEDS = (
+    "components/feeds", "components/product_ingest.py", "components/ingest_plan.py",
+    "components/example_records.py", "components/product_example_gen.py",
+)  # fmt: skip
 _LABELS = (
     "components/label_join.py", "components/labelling.py", "components/rule_matching.py",
-    "components/rule_report.py", "components/example_bytes.py",
+    "components/rule_report.py", "components/example_bytes.py", "components/example_records.py", "components/snapshot_files.py",
 )  # fmt: skip
-_SNAPSHOTS = ("components/snapshots.py", "components/snapshot_files.py", "components/frozen_events.py", "stores")
-_SCORING = ("components/pool_scorer.py", "components/pool_scoring.py", "components/scored_pool.py", "components/example_records.py")
-_SAMPLING = ("components/sampler.py", "components/sampling", "components/sampling_batch.py")
-_INDEX = ("components/index_builder.py", "components/index_building.py", "similarity")
+_SNAPSHOTS = (
+    "components/snapshots.py", "components/snapshot_files.py", "components/frozen_events.py",
+    "components/rule_matching.py", "stores",
+)  # fmt: skip
+_SCORING = ("components/pool_scorer.py", "components/pool_scoring.py", "components/scored_pool.py", "components/folder_digest.py")
+_SAMPLING = ("components/sampler.py", "components/sampling", "components/sampling_batch.py", "components/scored_pool.py")
+_INDEX = ("components/index_builder.py", "components/index_building.py", "components/scored_pool.py", "similarity")
 _SMOKE = ("components/smoke_tester.py", "components/smoke_testing.py")
-_PUSH = ("components/pair_pusher.py", "components/pair_pushing.py")
+_PUSH = ("components/pair_pusher.py", "components/pair_pushing.py", "components/folder_digest.py", "similarity/manifest.py")
 
 
 def create_pipeline(plan: RunPlan, schema_file: Path) -> Pipeline:
@@ -90,7 +96,7 @@ def create_pipeline(plan: RunPlan, schema_file: Path) -> Pipeline:
         splits_config=transform_pb2.SplitsConfig(analyze=[DEV], transform=[DEV]),
         custom_config={
             **config_for_transform(_features(plan), (ANSWER_NODE, RULE_NODES)),
-            "code": code_version(("trainer_module/preprocessing.py", "schemas/features.py")),
+            "code": code_version(("trainer_module/preprocessing.py", "schemas/features.py", "schemas/product.py")),
         },
         disable_statistics=True,
     )
