@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -12,10 +12,11 @@ import tensorflow as tf
 from trainer_module.hyperparameters import HyperParameters, Phase
 from trainer_module.layout import NetworkInputs
 from trainer_module.losses import exclusive_loss, non_negative_rule_loss, weighted_rule_loss
+from trainer_module.node_texts import NodeBags
 from trainer_module.optimizer import LazyAdam
 from trainer_module.schedule import Batch, epoch, epoch_steps, playable
 from trainer_module.training_data import TrainingData
-from trainer_module.zoo.contract import Network
+from trainer_module.zoo.contract import LearnsAnswers, Network
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +34,14 @@ class FitReport:
         validation: accuracy and loss on held-out answers at the best epoch; None without early stopping.
         num_answers: answers learnt from at the end.
         num_rule_products: products the rule_based head learnt from.
+        trusts: how far each piece of evidence is trusted, of families that say so.
     """
 
     epochs: list[float]
     validation: dict[str, float] | None
     num_answers: int
     num_rule_products: int
+    trusts: dict[str, float]
 
 
 class _Trainer:
@@ -118,6 +121,7 @@ def fit(
     seed: int,
     num_nodes: int,
     progress: Callable[[str], None] = log.info,
+    nodes: NodeBags | None = None,
 ) -> tuple[Network, FitReport]:
     """Fits a network.
 
@@ -129,6 +133,7 @@ def fit(
         seed: of batches and dropout; the same seed on the same machine gives the same weights.
         num_nodes: N.
         progress: told one line an epoch.
+        nodes: the names of nodes, for families that read them.
 
     Returns:
         the fitted network and how it went.
@@ -136,14 +141,18 @@ def fit(
     validation = held_out(data, hyper.validation_share)
     report = None
     if validation.any():
-        network, epochs, best = _run(build(), data, hyper, phases, seed, num_nodes, validation, progress)
+        network, epochs, best = _run(build(), data, hyper, phases, seed, num_nodes, validation, progress, nodes)
         report = best
         if not hyper.refit:
-            return network, FitReport(epochs, best, int(((data.answers >= 0) & ~validation).sum()), len(_rule_rows(data, hyper, seed)))
+            return network, _report(network, epochs, best, int(((data.answers >= 0) & ~validation).sum()), _rule_rows(data, hyper, seed))
         phases = [Phase(max(epochs[k], 0.01), p.rule_based, p.exclusive) for k, p in enumerate(phases)]
         progress(f"refit epochs={epochs}")
-    network, epochs, _ = _run(build(), data, hyper, phases, seed, num_nodes, np.zeros(len(data.answers), bool), progress)
-    return network, FitReport(epochs, report, len(data.answered), len(_rule_rows(data, hyper, seed)))
+    network, epochs, _ = _run(build(), data, hyper, phases, seed, num_nodes, np.zeros(len(data.answers), bool), progress, nodes)
+    return network, _report(network, epochs, report, len(data.answered), _rule_rows(data, hyper, seed))
+
+
+def _report(network: Network, epochs: list[float], best: dict[str, float] | None, num_answers: int, rule_rows: np.ndarray) -> FitReport:
+    return FitReport(epochs, best, num_answers, len(rule_rows), network.trusts if isinstance(network, LearnsAnswers) else {})
 
 
 def _rule_rows(data: TrainingData, hyper: HyperParameters, seed: int) -> np.ndarray:
@@ -162,6 +171,7 @@ def _run(
     num_nodes: int,
     validation: np.ndarray,
     progress: Callable[[str], None],
+    nodes: NodeBags | None,
 ) -> tuple[Network, list[float], dict[str, float] | None]:
     tf.random.set_seed(seed)
     rng = np.random.default_rng(seed)
@@ -174,8 +184,11 @@ def _run(
     epochs: list[float] = []
     for k, asked in enumerate(phases):
         phase = playable(asked, len(answered), len(rule_rows))
-        stops_early = validation.any() and k == len(phases) - 1
+        stops_early = validation.any() and k == len(phases) - 1 and not isinstance(network, LearnsAnswers)
         epochs.append(_run_phase(trainer, phase, answered, rule_rows, rng, stopper if stops_early else None, progress) if phase else 0.0)
+    if isinstance(network, LearnsAnswers):
+        network.learn_answers(replace(data, answers=np.where(validation, -1, data.answers)), nodes, seed, progress)
+        return network, epochs, validation_scores(network, data, np.flatnonzero(validation)) if validation.any() else None
     return network, epochs, stopper.best if validation.any() else None
 
 

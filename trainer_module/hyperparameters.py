@@ -24,7 +24,8 @@ class Phase:
 
 
 # Rules first, so that the exclusive head starts from what they say; then both, mostly answers.
-DEFAULT_PHASES = (Phase(epochs=6, rule_based=1.0, exclusive=0.0), Phase(epochs=12, rule_based=0.25, exclusive=0.75))
+RULE_PHASES = (Phase(epochs=6, rule_based=1.0, exclusive=0.0),)
+DEFAULT_PHASES = (*RULE_PHASES, Phase(epochs=12, rule_based=0.25, exclusive=0.75))
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class HyperParameters:
 
     Attributes:
         embedding_size: width of the shared embedding.
+        latent_size: dimensions of the space that the family few_shot learns from unlabelled products.
         batch_size: products in one step.
         learning_rate: step of the Adam optimiser; it falls linearly to a tenth over a phase.
         dropout: share of the embedding left out in training.
@@ -52,6 +54,7 @@ class HyperParameters:
     """
 
     embedding_size: int = 128
+    latent_size: int = 256
     batch_size: int = 256
     learning_rate: float = 0.005
     dropout: float = 0.0

@@ -59,6 +59,14 @@ class Layout:
         """Width of the numbers."""
         return sum(2 if f.kind == NUMERIC else f.dimensions for f in self.features.of_kind(NUMERIC, DENSE))
 
+    def column_ranges(self) -> dict[str, range]:
+        """Returns the columns of each feature of the bag."""
+        ranges, start = {}, 0
+        for feature in self.bag_features:
+            ranges[feature.name] = range(start, start + len(self.vocabularies[feature.name]))
+            start = ranges[feature.name].stop
+        return ranges
+
     def column_names(self) -> list[str]:
         """Returns `feature:token` of each column, which survives a change of vocabulary."""
         names = [f"{f.name}:{token}" for f in self.bag_features for token in self.vocabularies[f.name]]

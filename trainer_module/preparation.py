@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from schemas.features import features_from_json
 from schemas.taxonomy import Taxonomy, load_taxonomy
 from trainer_module.export import EXTRA
-from trainer_module.hyperparameters import DEFAULT_PHASES, HyperParameters, Phase
+from trainer_module.hyperparameters import HyperParameters, Phase
 from trainer_module.layout import Layout, layout_of
+from trainer_module.node_texts import NodeBags, node_bags
 from trainer_module.training_data import TrainingData, read_training_data
 from trainer_module.tree import Tree, tree_of
 from trainer_module.warm_start import axis_names, load_weights
 from trainer_module.zoo.contract import Network
-from trainer_module.zoo.registry import family
+from trainer_module.zoo.registry import default_phases, family
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,11 @@ class Prepared:
         """The names along every axis of the network's weights."""
         return axis_names(self.layout, self.tree)
 
+    @cached_property
+    def nodes(self) -> NodeBags:
+        """The names of the nodes, read as if they were products."""
+        return node_bags(self.taxonomy, self.layout, self.transform_output)
+
     def builder(self, hyper: HyperParameters) -> Callable[[], Network]:
         """Returns what makes a fresh network, warm-started from the baseline where one is named."""
         config, names = self.config, self.axis_names
@@ -70,6 +77,7 @@ def prepared(fn_args: FnArgs) -> Prepared:
     `fn_args.custom_config` holds `taxonomy` (a file), `features`, `family`, `parameters`, `phases`, `seed`, `top_k`,
     `baseline` (a SavedModel to start from, or empty), `tuner` and `made_from` (digests of the inputs).
     """
+    tf.config.experimental.enable_op_determinism()  # Else threads add floats in the order they happen to come.
     config: dict[str, Any] = fn_args.custom_config
     taxonomy = load_taxonomy(Path(config["taxonomy"]))
     tree = tree_of(taxonomy)
@@ -83,7 +91,7 @@ def prepared(fn_args: FnArgs) -> Prepared:
         layout=layout,
         data=read_training_data(_files(fn_args.train_files), transform_output.transformed_feature_spec(), layout, tree),
         parameters={**config["parameters"], **(fn_args.hyperparameters or {}).get("values", {})},
-        phases=[Phase(**phase) for phase in config["phases"]] or list(DEFAULT_PHASES),
+        phases=[Phase(**phase) for phase in config["phases"]] or list(default_phases(config["family"])),
     )
 
 

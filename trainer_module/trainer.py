@@ -26,7 +26,9 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     ready = prepared(fn_args)
     config, hyper = ready.config, hyperparameters(ready.parameters)
-    network, report = fit(ready.builder(hyper), ready.data, hyper, ready.phases, config["seed"], len(ready.tree.node_ids))
+    network, report = fit(
+        ready.builder(hyper), ready.data, hyper, ready.phases, config["seed"], len(ready.tree.node_ids), nodes=ready.nodes
+    )
     log.info(
         "trainer family=%s answers=%d rule_products=%d epochs=%s",
         config["family"], report.num_answers, report.num_rule_products, "+".join(f"{count:.0f}" for count in report.epochs),

@@ -118,7 +118,13 @@ class AnswerTuner(keras_tuner.engine.base_tuner.BaseTuner):  # type: ignore[misc
         ready = self._ready
         hyper = hyperparameters({**ready.parameters, **typed(trial.hyperparameters.values)})
         network, report = fit(
-            ready.builder(hyper), ready.data.part(self._learnt), hyper, ready.phases, ready.config["seed"], len(ready.tree.node_ids)
+            ready.builder(hyper),
+            ready.data.part(self._learnt),
+            hyper,
+            ready.phases,
+            ready.config["seed"],
+            len(ready.tree.node_ids),
+            nodes=ready.nodes,
         )
         scores = validation_scores(network, ready.data, self._judged)
         log.info("trial %s accuracy=%.4f loss=%.4f epochs=%s", asdict(hyper), scores["accuracy"], scores["loss"], report.epochs)

@@ -77,11 +77,7 @@ class RankedStrategy:
 
     def select(self, pool: ScoredPool, candidates: IntArray, groups: IntArray, count: int, rng: np.random.Generator) -> Selection:
         """Returns the candidates of the highest scores."""
-        scores = np.asarray(self.score(pool, candidates, rng), np.float64)
-        if scores.shape != candidates.shape or not np.isfinite(scores).all():
-            raise SamplingError(
-                f"strategy {self.name!r} gave scores that can't be ranked: {_oddity(scores, candidates)}. Score the pool again."
-            )
+        scores = rankable(self.name, np.asarray(self.score(pool, candidates, rng), np.float64), candidates)
         order = fair_order(scores, rng)
         first = order[first_of_each(groups[order])][:count]
         return Selection(candidates[first], scores[first])
@@ -89,6 +85,17 @@ class RankedStrategy:
     def reason(self, pool: ScoredPool, row: int, path_of: PathOf) -> str:
         """Returns why this product was chosen."""
         return self.explain(pool, row, path_of)
+
+
+def rankable(name: str, scores: FloatArray, candidates: IntArray) -> FloatArray:
+    """Returns the scores a strategy gave the candidates, one each.
+
+    Raises:
+        SamplingError: there are more, fewer, or some aren't finite.
+    """
+    if scores.shape != candidates.shape or not np.isfinite(scores).all():
+        raise SamplingError(f"strategy {name!r} gave scores that can't be ranked: {_oddity(scores, candidates)}. Score the pool again.")
+    return scores
 
 
 def _oddity(scores: FloatArray, candidates: IntArray) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow as tf
 
 from trainer_module.hyperparameters import HyperParameters
 from trainer_module.layout import Layout, NetworkInputs
+from trainer_module.node_texts import NodeBags
+from trainer_module.training_data import TrainingData
 from trainer_module.tree import Tree
 
 # Names of axes; rows and columns along them are matched by name at a warm start.
@@ -42,6 +45,17 @@ class Network(Protocol):
 
     def __call__(self, inputs: NetworkInputs, training: bool = False) -> NetworkOutputs:
         """Returns both heads' logits and the embedding."""
+        ...
+
+
+@runtime_checkable
+class LearnsAnswers(Protocol):
+    """A network that learns answers in one go, after the gradient steps of its schedule."""
+
+    trusts: dict[str, float]
+
+    def learn_answers(self, data: TrainingData, nodes: NodeBags | None, seed: int, progress: Callable[[str], None]) -> None:
+        """Fits the exclusive head to the answers of `data`; without `nodes` names say nothing."""
         ...
 
 

@@ -37,31 +37,44 @@ def embedded(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
     return tf.gather(table, tf.maximum(ids, 0)) * tf.cast(ids >= 0, tf.float32)[:, None]
 
 
-class RulePrior(tf.Module):
-    """Says which exclusive node the rule_based head means: the node, unless one of its children says it better.
+class RuleReading(tf.Module):
+    """Reads the rule_based head as evidence for exclusive nodes: a node is meant unless one of its children is.
 
-    A node's logit is the sum over three log-probabilities, each trusted as much as answers show it deserves: the node is
-    on, none of its children is on, its parent is on.
+    The three log-probabilities of a node are `NAMES`: it is on, none of its children is on, its parent is on.
     """
+
+    NAMES, TRUSTS = ("rules: node", "rules: no child", "rules: parent"), (1.0, 1.0, 0.3)
 
     def __init__(self, tree: Tree) -> None:
         super().__init__()
         self._exclusive = tf.constant(tree.exclusive)
         self._parents = tf.constant(tree.parents)
         self._num_nodes = len(tree.node_ids)
-        self.trust = tf.Variable(np.array([1.0, 1.0, 0.3], np.float32), name="trust")
 
-    def __call__(self, rule_logits: tf.Tensor) -> tf.Tensor:
-        """Returns `[n, C]` from the rule_based head's logits `[n, N]`; no gradient flows into them."""
+    def __call__(self, rule_logits: tf.Tensor) -> list[tf.Tensor]:
+        """Returns the three as `[n, C]` from the rule_based head's logits `[n, N]`; no gradient flows into them."""
         by_node = tf.transpose(tf.stop_gradient(rule_logits))  # [N, n]
         best_child = tf.maximum(tf.math.unsorted_segment_max(by_node, self._parents, self._num_nodes + 1), _LOWEST)
         with_root = tf.concat([by_node, tf.fill([1, tf.shape(by_node)[1]], -_LOWEST)], 0)
-        logits = (
-            self.trust[0] * tf.gather(tf.math.log_sigmoid(by_node), self._exclusive)
-            + self.trust[1] * tf.gather(tf.math.log_sigmoid(-best_child), self._exclusive)
-            + self.trust[2] * tf.gather(tf.math.log_sigmoid(tf.gather(with_root, self._parents)), self._exclusive)
+        found = (
+            tf.gather(by_node, self._exclusive),
+            tf.gather(-best_child, self._exclusive),
+            tf.gather(with_root, tf.gather(self._parents, self._exclusive)),
         )
-        return tf.transpose(logits)
+        return [tf.transpose(tf.math.log_sigmoid(logits)) for logits in found]
+
+
+class RulePrior(tf.Module):
+    """Says which exclusive node the rule_based head means, each reading trusted as much as answers show it deserves."""
+
+    def __init__(self, tree: Tree) -> None:
+        super().__init__()
+        self._reading = RuleReading(tree)
+        self.trust = tf.Variable(np.array(RuleReading.TRUSTS, np.float32), name="trust")
+
+    def __call__(self, rule_logits: tf.Tensor) -> tf.Tensor:
+        """Returns `[n, C]` from the rule_based head's logits `[n, N]`; no gradient flows into them."""
+        return tf.add_n([trust * found for trust, found in zip(tf.unstack(self.trust), self._reading(rule_logits), strict=True)])
 
 
 def sharing_matrix(tree: Tree, share: float) -> tf.Tensor | None:

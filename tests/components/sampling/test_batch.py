@@ -19,7 +19,7 @@ MARGIN = find_strategy("margin")
     st.integers(1, 40),
     st.floats(0, 1),
     st.integers(1, 20),
-    st.sampled_from(["random", "least_confidence", "margin", "entropy"]),
+    st.sampled_from(["random", "least_confidence", "margin", "entropy", "balanced_margin"]),
     st.integers(0, 10**6),
 )
 def test_a_batch_asks_only_open_products_of_dev_once_a_group(num_products, batch_size, audit_share, num_groups, name, seed):

@@ -1,0 +1,268 @@
+"""Learns the exclusive head from any number of answers, none included: `learn`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from few_shot.evidence import LinearEvidence, NodeTexts, Products, RuleEvidence
+from few_shot.sparse_expert import fit_separators
+from few_shot.stacking import fit_trusts
+from few_shot.tree_regression import fit_regression
+
+# Evidence learnt from answers, beside what names and rules say. The two that fade repeat all that was known without answers,
+# in a node with a answers times 1 / (1 + a) and its root, so that names are trusted less where answers say more.
+REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS = (
+    "regression",
+    "sparse expert",
+    "sparse expert above",
+    "fading",
+    "fading slowly",
+    "seen",
+    "answers",
+)
+LEARNT = (REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS)
+_UNSEEN_MARGIN = -1.5
+
+
+@dataclass(frozen=True)
+class FewShotParameters:
+    """How `learn` learns.
+
+    Attributes:
+        penalty: on the weights of the tree-shared regression.
+        node_text_weight: of the path and the name of a node as if they were answered products.
+        regression_steps, expert_passes, fold_passes: how long to fit; `fold_passes` for the expert out of fold.
+        folds: of near-duplicate groups, for evidence that hasn't seen the answer it is judged by.
+        max_stack_scores: answers times classes that the trusts are fitted on at most.
+        balance: 0 weighs answers alike, 1 nodes alike, when trusts are fitted.
+        expert_scale: margins are this much shorter than log-probabilities.
+    """
+
+    penalty: float = 0.03
+    node_text_weight: float = 0.1
+    regression_steps: int = 30
+    expert_passes: int = 10
+    fold_passes: int = 6
+    folds: int = 3
+    max_stack_scores: int = 2_000_000
+    balance: float = 0.35
+    expert_scale: float = 4.0
+
+
+DEFAULTS = FewShotParameters()
+
+
+@dataclass(frozen=True)
+class FewShotModel:
+    """The exclusive head as three tables: logits are `bag @ on_bag + latent @ on_latent + sum of rules * on_rules + bias`.
+
+    Attributes:
+        on_bag: float32 `[num_columns, C]`.
+        on_latent: float32 `[d, C]`.
+        on_rules: float32 `[C, P]`.
+        bias: float32 `[C]`.
+        trusts: name of each piece of evidence to the trust learnt in it.
+    """
+
+    on_bag: np.ndarray
+    on_latent: np.ndarray
+    on_rules: np.ndarray
+    bias: np.ndarray
+    trusts: dict[str, float]
+
+    def logits(self, products: Products, rules: RuleEvidence, rows: np.ndarray) -> np.ndarray:
+        """Returns float32 `[len(rows), C]`."""
+        found: np.ndarray = products.bag[rows] @ self.on_bag + products.latent[rows] @ self.on_latent + self.bias
+        found += np.einsum("ncp,cp->nc", rules.of(rows), self.on_rules)
+        return found
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What answers taught.
+
+    Attributes:
+        regression: float32 `[d + 1, C]`.
+        separators: float32 `[num_columns + 1, C]`, of each class.
+        separators_above: float32 `[num_columns + 1, C]`, those of the inner nodes that hold a class, summed.
+        counts: int64 `[C]`, answers a class.
+    """
+
+    regression: np.ndarray
+    separators: np.ndarray
+    separators_above: np.ndarray
+    counts: np.ndarray
+
+
+class _Learner:
+    def __init__(
+        self,
+        products: Products,
+        ancestry: np.ndarray,
+        known: Sequence[LinearEvidence],
+        node_texts: NodeTexts,
+        rules: RuleEvidence,
+        parameters: FewShotParameters,
+        seed: int,
+    ) -> None:
+        self.products, self.ancestry, self.known, self.rules = products, ancestry, known, rules
+        self.parameters, self.seed = parameters, seed
+        self.num_classes = ancestry.shape[1]
+        self.names = [evidence.name for evidence in known] + list(rules.names) + list(LEARNT)
+        self._without_answers = np.array([evidence.start for evidence in known] + list(rules.starts), np.float32)
+        self._inner = ancestry[ancestry.sum(axis=1) > 1]  # [inner nodes, C]
+        self._texts = np.vstack([node_texts.paths, node_texts.names]).astype(np.float32)
+
+    def starts(self, num_answers: int) -> np.ndarray:
+        """Returns the trusts `[K]` before any answer has judged them."""
+        learnt = {REGRESSION: 0.5, EXPERT: 0.5 * min(1.0, num_answers / 100), SEEN: -2.0}
+        return np.concatenate([self._without_answers, [learnt.get(name, 0.0) for name in LEARNT]]).astype(np.float64)
+
+    def learnt(self, rows: np.ndarray, classes: np.ndarray, passes: int) -> _Learnt:
+        """Fits the regression and the expert to these answers."""
+        vectors = np.vstack([self.products.latent[rows], self._texts])
+        of_texts = np.tile(np.arange(self.num_classes), 2)
+        weights = np.r_[np.ones(len(rows)), np.full(len(of_texts), self.parameters.node_text_weight)].astype(np.float32)
+        regression = fit_regression(
+            vectors, np.r_[classes, of_texts], weights, self.ancestry, self.parameters.penalty, self.parameters.regression_steps
+        )
+        counts = np.bincount(classes, minlength=self.num_classes)
+        sets = np.vstack([np.eye(self.num_classes, dtype=bool), self._inner > 0])[:, classes].T
+        separators = fit_separators(self.products.bag[rows], sets, passes, self.seed)
+        separators[-1] += np.where(sets.any(axis=0), 0.0, _UNSEEN_MARGIN)
+        own, inner = separators[:, : self.num_classes], separators[:, self.num_classes :]
+        return _Learnt(regression, own, inner @ self._inner, counts)
+
+    def expert_scale(self, counts: np.ndarray) -> np.float32:
+        """Returns what margins are multiplied by: of one class alone the expert has nothing to say."""
+        return np.float32(self.parameters.expert_scale if (counts > 0).sum() > 1 else 0.0)
+
+    def evidence(self, rows: np.ndarray, learnt: _Learnt) -> np.ndarray:
+        """Returns every piece of evidence of these products, float32 `[len(rows), C, K]`."""
+        bag, latent = self.products.bag[rows], self.products.latent[rows]
+        found = np.empty((len(rows), self.num_classes, len(self.names)), np.float32)
+        for k, evidence in enumerate(self.known):
+            found[..., k] = (bag @ evidence.on_bag).toarray() if evidence.on_bag is not None else latent @ evidence.on_latent
+        num_known = len(self._without_answers)
+        found[..., len(self.known) : num_known] = self.rules.of(rows)
+        without_answers = found[..., :num_known] @ self._without_answers
+        scores = latent @ learnt.regression[:-1] + learnt.regression[-1]
+        found[..., num_known] = scores - scores.max(axis=1, keepdims=True)
+        scale = self.expert_scale(learnt.counts)
+        for k, separators in ((1, learnt.separators), (2, learnt.separators_above)):
+            found[..., num_known + k] = scale * (bag @ separators[:-1] + separators[-1])
+        fading, slowly = _fading(learnt.counts)
+        found[..., num_known + 3] = without_answers * fading
+        found[..., num_known + 4] = without_answers * slowly
+        found[..., num_known + 5] = learnt.counts > 0
+        found[..., num_known + 6] = np.log1p(learnt.counts)
+        return found
+
+    def trusts(self, rows: np.ndarray, classes: np.ndarray, progress: Callable[[str], None]) -> np.ndarray:
+        """Returns the trusts `[K]`, judged by answers that the evidence hasn't seen."""
+        start = self.starts(len(rows))
+        deviation = np.maximum(np.abs(start), 1.0)
+        counts = np.bincount(classes, minlength=self.num_classes)
+        folds = _folds(self.products.groups[rows], self.parameters.folds)
+        if (counts > 0).sum() < 2:
+            return start
+        per_fold = max(1, self.parameters.max_stack_scores // (self.num_classes * self.parameters.folds))
+        rng = np.random.default_rng(self.seed)
+        stacked, answers, weights = [], [], []
+        for fold in range(self.parameters.folds):
+            inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            if not len(inside) or not len(outside):
+                continue
+            judged = outside if len(outside) <= per_fold else np.sort(rng.choice(outside, per_fold, replace=False))
+            progress(f"few_shot fold={fold + 1} of={self.parameters.folds}")
+            learnt = self.learnt(rows[inside], classes[inside], self.parameters.fold_passes)
+            stacked.append(self.evidence(rows[judged], learnt))
+            answers.append(classes[judged])
+            weights.append(_unseen_weight(counts, learnt.counts)[classes[judged]])
+        if not stacked:
+            return start
+        judged_classes = np.concatenate(answers)
+        row_weights = np.concatenate(weights)
+        balanced = counts[judged_classes] ** -self.parameters.balance
+        row_weights *= balanced * len(balanced) / balanced.sum()
+        return fit_trusts(np.concatenate(stacked), judged_classes, row_weights.astype(np.float32), start, deviation, 60)
+
+    def compiled(self, learnt: _Learnt, trusts: np.ndarray) -> FewShotModel:
+        """Returns the sum of all evidence times trust as tables."""
+        of = dict(zip(self.names, trusts, strict=True))
+        fading, slowly = _fading(learnt.counts)
+        fade = of[FADING] * fading + of[FADING_SLOWLY] * slowly  # [C]
+        num_known, num_linear = len(self._without_answers), len(self.known)
+        known = (trusts[:num_known, None] + self._without_answers[:, None] * fade[None]).astype(np.float32)  # [num_known, C]
+        experts = self.expert_scale(learnt.counts) * (
+            np.float32(of[EXPERT]) * learnt.separators + np.float32(of[EXPERT_ABOVE]) * learnt.separators_above
+        )
+        on_bag = experts[:-1]
+        on_latent = learnt.regression[:-1] * np.float32(of[REGRESSION])
+        for evidence, weight in zip(self.known, known, strict=False):
+            if evidence.on_bag is not None:
+                on_bag += evidence.on_bag.multiply(weight[None]).tocsr()
+            else:
+                on_latent = on_latent + evidence.on_latent * weight[None]
+        bias = of[REGRESSION] * learnt.regression[-1] + experts[-1] + of[SEEN] * (learnt.counts > 0) + of[ANSWERS] * np.log1p(learnt.counts)
+        return FewShotModel(
+            np.asarray(on_bag, np.float32),
+            on_latent.astype(np.float32),
+            np.ascontiguousarray(known[num_linear:].T),
+            bias.astype(np.float32),
+            {name: round(float(trust), 4) for name, trust in of.items()},
+        )
+
+
+def _fading(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    fading = (1.0 / (1.0 + counts)).astype(np.float32)
+    return fading, np.sqrt(fading)
+
+
+def _unseen_weight(counts: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Returns the weight of a judged answer by its class `[C]`, given the answers there are and those inside the fold.
+
+    A fold leaves nodes unseen that have an answer. Were these answers judged like others, trusts would be learnt for a world
+    with more unseen nodes than there are; in the extreme, one answer a node, for one where every node is unseen.
+    """
+    unseen = inside == 0
+    return np.where(unseen, (counts == 0).sum() / max(1, unseen.sum()), 1.0)
+
+
+def _folds(groups: np.ndarray, folds: int) -> np.ndarray:
+    mixed = (groups.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
+    return (mixed % np.uint64(folds)).astype(np.int64)
+
+
+def learn(
+    products: Products,
+    answers: np.ndarray,
+    ancestry: np.ndarray,
+    known: Sequence[LinearEvidence],
+    node_texts: NodeTexts,
+    rules: RuleEvidence,
+    seed: int,
+    parameters: FewShotParameters = DEFAULTS,
+    progress: Callable[[str], None] = lambda line: None,
+) -> FewShotModel:
+    """Learns from the answers there are.
+
+    Args:
+        products: n products, answered or not.
+        answers: int64 `[n]`, a class, or -1 where nobody answered.
+        ancestry: float32 `[N, C]`, 1 where the node is the class or one of its ancestors.
+        known: what names say.
+        node_texts: paths and names as rows to learn from.
+        rules: what rules say.
+        seed: of the order of rows and of samples; the same seed gives the same model.
+        parameters: how.
+        progress: told one line a fold.
+    """
+    learner = _Learner(products, ancestry, known, node_texts, rules, parameters, seed)
+    rows = np.flatnonzero(answers >= 0)
+    classes = answers[rows]
+    trusts = learner.trusts(rows, classes, progress)
+    return learner.compiled(learner.learnt(rows, classes, parameters.expert_passes), trusts)

@@ -1,0 +1,58 @@
+"""Fits a multinomial logistic regression whose classes share their ancestors' weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import minimize
+
+_MEMORY = 6
+
+
+def fit_regression(
+    vectors: np.ndarray, classes: np.ndarray, row_weights: np.ndarray, ancestry: np.ndarray, penalty: float, steps: int
+) -> np.ndarray:
+    """Returns the weights of each class, the sum over the weights of the class and its ancestors.
+
+    What one answer says about a node it says about the node's neighbours in the tree, too, in proportion to the ancestors
+    they share; a penalty on every node's own part keeps what is common high up in the tree.
+
+    Args:
+        vectors: float32 `[n, d]`.
+        classes: int64 `[n]`.
+        row_weights: float32 `[n]`.
+        ancestry: float32 `[N, C]`, 1 where the node is the class or one of its ancestors.
+        penalty: half the inverse variance of a node's own weights.
+        steps: of L-BFGS at most.
+
+    Returns:
+        float32 `[d + 1, C]`, the intercepts last.
+    """
+    num_rows, width, num_nodes = len(vectors), vectors.shape[1] + 1, ancestry.shape[0]
+    inputs = np.hstack([vectors, np.ones((num_rows, 1), np.float32)])
+    rows = np.arange(num_rows)
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        own = flat.reshape(width, num_nodes).astype(np.float32)
+        scores = inputs @ (own @ ancestry)
+        right = scores[rows, classes]
+        log_sum = _softmax_in_place(scores)
+        scores[rows, classes] -= 1.0
+        scores *= row_weights[:, None]
+        gradient = (inputs.T @ scores) @ ancestry.T + penalty * own
+        value = float((row_weights * (log_sum - right)).sum(dtype=np.float64) + 0.5 * penalty * (own * own).sum(dtype=np.float64))
+        return value, gradient.ravel().astype(np.float64)
+
+    found = minimize(loss, np.zeros(width * num_nodes), jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxcor": _MEMORY})
+    shared: np.ndarray = found.x.reshape(width, num_nodes).astype(np.float32) @ ancestry
+    return shared
+
+
+def _softmax_in_place(scores: np.ndarray) -> np.ndarray:
+    """Makes scores `[n, C]` probabilities, and returns the logarithm of what they were divided by, `[n]`."""
+    highest = scores.max(axis=1, keepdims=True)
+    scores -= highest
+    np.exp(scores, out=scores)
+    total = scores.sum(axis=1, keepdims=True)
+    scores /= total
+    log_total: np.ndarray = (highest + np.log(total))[:, 0]
+    return log_total

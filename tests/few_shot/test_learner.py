@@ -1,0 +1,111 @@
+"""What the few-answers learner promises: a use for every answer, none needed, and no collapse."""
+
+import numpy as np
+import pytest
+
+from few_shot.learner import EXPERT, LEARNT, FewShotParameters, _Learner
+from tests.few_shot.catalogue import NUM_CLASSES, NoRules, OneRule, catalogue
+
+
+@pytest.fixture(scope="module")
+def shop():
+    """600 products, half of which say their node's name."""
+    return catalogue()
+
+
+@pytest.fixture(scope="module")
+def by_names(shop):
+    """Accuracy without any answer."""
+    return shop.accuracy(shop.learn(np.full(600, -1)))
+
+
+def test_names_alone_place_products_that_say_them(by_names):
+    assert by_names > 0.4  # one in two says its node's name; chance is one in twenty
+
+
+def test_more_answers_are_better(shop, by_names):
+    found = [np.mean([shop.accuracy(shop.learn(shop.some_answers(count, seed))) for seed in range(3)]) for count in (40, 120, 400)]
+    assert by_names < found[0] < found[1] < found[2]
+    assert found[2] > 0.97
+
+
+def test_rules_are_evidence_before_anybody_answers(shop, by_names):
+    said = np.where(np.random.default_rng(0).random(600) < 0.5, shop.truth, -1)
+    rules = OneRule(said)
+    assert shop.accuracy(shop.learn(np.full(600, -1), rules), rules) > by_names + 0.1
+
+
+def test_answers_teach_how_far_to_trust_a_rule(shop):
+    wrong = OneRule(np.full(600, 3))
+    before, after = (shop.learn(shop.some_answers(count), wrong).trusts["rules: node"] for count in (0, 200))
+    assert after < 0.5 * before
+
+
+@pytest.mark.parametrize("count", [1, 3, 30])
+def test_answers_of_one_node_alone_do_not_make_it_the_answer_to_everything(shop, by_names, count):
+    answers = np.full(600, -1)
+    answers[np.flatnonzero(shop.truth == 7)[:count]] = 7
+    assert shop.accuracy(shop.learn(answers)) > by_names - 0.05
+
+
+def test_one_answer_a_node_does_not_collapse(shop, by_names):
+    answers = np.full(600, -1)
+    for node in range(NUM_CLASSES):
+        answers[np.flatnonzero(shop.truth == node)[0]] = node
+    assert shop.accuracy(shop.learn(answers)) > by_names - 0.05
+
+
+def test_wrong_answers_cost_no_more_than_their_share(shop):
+    answers = shop.some_answers(200)
+    answered = np.flatnonzero(answers >= 0)
+    wrong = answered[:20]
+    noisy = answers.copy()
+    noisy[wrong] = (answers[wrong] + 1) % NUM_CLASSES
+    assert shop.accuracy(shop.learn(noisy)) > shop.accuracy(shop.learn(answers)) - 0.1
+
+
+def test_contradicting_answers_about_equal_products_are_survived(shop):
+    answers = shop.some_answers(200)
+    twins = np.flatnonzero(answers >= 0)[:2]
+    shop.products.groups[twins[1]] = shop.products.groups[twins[0]]
+    answers[twins] = [1, 2]
+    assert shop.accuracy(shop.learn(answers)) > 0.85
+
+
+def test_a_taxonomy_without_useful_names_still_learns_from_answers():
+    plain = catalogue(useful_names=False)
+    assert plain.accuracy(plain.learn(np.full(600, -1))) < 0.2
+    assert plain.accuracy(plain.learn(plain.some_answers(300))) > 0.95
+
+
+def test_the_same_seed_gives_the_same_model(shop):
+    first, second = (shop.learn(shop.some_answers(100)) for _ in range(2))
+    for name in ("on_bag", "on_latent", "on_rules", "bias"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert first.trusts == second.trusts
+
+
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_the_tables_say_what_the_evidence_says(shop, count):
+    answers = shop.some_answers(count)
+    rules = OneRule(np.where(np.arange(600) % 3 == 0, shop.truth, -1))
+    learner = _Learner(shop.products, shop.ancestry, shop.known, shop.node_texts, rules, FewShotParameters(), 0)
+    rows = np.flatnonzero(answers >= 0)
+    learnt = learner.learnt(rows, answers[rows], 5)
+    trusts = np.random.default_rng(0).normal(size=len(learner.names))
+    asked = np.arange(50)
+    evidence = learner.evidence(asked, learnt) @ trusts.astype(np.float32)
+    tables = learner.compiled(learnt, trusts).logits(shop.products, rules, asked)
+    # The regression's evidence has its highest score taken off, which no softmax sees.
+    np.testing.assert_allclose(evidence - evidence.mean(1, keepdims=True), tables - tables.mean(1, keepdims=True), atol=2e-4)
+
+
+def test_every_trust_has_a_name(shop):
+    trusts = shop.learn(shop.some_answers(50)).trusts
+    assert set(trusts) == {"title ~ name", "latent ~ name", *LEARNT}
+    assert trusts[EXPERT] > 0
+
+
+def test_a_catalogue_without_rules_has_no_rule_evidence(shop):
+    assert NoRules().of(np.arange(3)).shape == (3, NUM_CLASSES, 0)
+    assert shop.learn(shop.some_answers(10)).on_rules.shape == (NUM_CLASSES, 0)
