@@ -40,9 +40,17 @@ class RowKeys:
     tests: npt.NDArray[np.bool_]
 
 
+# A column that isn't the shop's, mapped as if it were, would make every row a shop.
+_MAX_SHOPS = 10_000
+OTHER_SHOPS = "(other shops)"
+
+
 @dataclass
 class FeedReport:
-    """What one feed held. `shops` counts rows and refused rows; `reasons` counts (shop, field, expected)."""
+    """What one feed held. `shops` counts rows and refused rows; `reasons` counts (shop, field, expected).
+
+    From the 10,000th on, shops are counted together as `OTHER_SHOPS`.
+    """
 
     feed: int
     path: str
@@ -61,13 +69,16 @@ class FeedReport:
         rows, refused = self.shops.get("", (0, 0))
         return named[0] if len(named) == 1 and rows == refused else ""
 
-    def count_shop(self, shop: str, refused: bool) -> None:
-        """Counts one row."""
+    def count_shop(self, shop: str, refused: bool) -> str:
+        """Counts one row, and returns the shop it is counted for."""
         counts = self.shops.get(shop)
         if counts is None:
-            counts = self.shops[shop] = [0, 0]
+            if len(self.shops) >= _MAX_SHOPS:
+                shop = OTHER_SHOPS
+            counts = self.shops.setdefault(shop, [0, 0])
         counts[0] += 1
         counts[1] += refused
+        return shop
 
 
 def chunk_name(feed: int, number: int) -> str:

@@ -9,13 +9,11 @@ by feed and by file of examples.
 # mypy: disable-error-code="no-untyped-call,attr-defined,name-defined,misc"
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -28,7 +26,8 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from components.example_records import encode_example, frame
-from components.feeds.contract import RefusedRow
+from components.feeds.contract import FeedOptions, RefusedRow
+from components.feeds.delimited import read_delimited
 from components.feeds.files import open_feed
 from components.feeds.products import ProductBatch, read_batches
 from components.ingest_plan import ChunkReport, FeedReport, RowKeys, check_refused_share, make_plan, sorted_chunks
@@ -41,6 +40,7 @@ from schemas.settings import IngestSettings, NetworkSettings
 log = logging.getLogger(__name__)
 
 QUARANTINE_FILE = "quarantine.jsonl"
+LEFT_OUT_FILE = "left_out.jsonl"
 SUMMARY_FILE = "summary.json"
 _SPILL = "spill"
 _PLAN_FILE = "plan.json"
@@ -48,6 +48,8 @@ _KEYS = ".keys"
 _CHUNK_ROWS = 10_000
 _CHUNK_BYTES = 16 << 20
 _COMPRESSION_LEVEL = 1
+# Lines of left_out.jsonl a feed and field: a wrong decimal_comma leaves out the price of every row, and one of a kind tells.
+_MAX_LEFT_OUT = 1_000
 _SCHEMA = pa.schema([("record", pa.large_binary()), ("test", pa.bool_())])
 
 MakePipeline = Callable[[], beam.Pipeline]
@@ -101,11 +103,12 @@ class ReadFeed(beam.DoFn):
         batch_rows = min(settings.batch_rows, limit)
         chunk = _Chunk()
         number = 0
-        refused_file = _RefusedFile(_join(self._job.spill, _refused_name(feed.number)))
-        with refused_file:
+        spill = self._job.spill
+        with _LinesFile(_join(spill, _refused_name(feed.number))) as refused, _LinesFile(_join(spill, _left_out_name(feed.number))) as left:
             for batch in read_batches(feed.network, feed.settings, feed.path, batch_rows, self._job.dense):
+                left.write(_left_out(batch, report))
                 _count(batch, report)
-                refused_file.write(batch.refused)
+                refused.write(row._asdict() for row in batch.refused)
                 if chunk.records and (len(chunk.records) + len(batch.products) > limit or chunk.size > _CHUNK_BYTES):
                     yield chunk.spill(self._job.spill, feed.number, number)
                     chunk, number = _Chunk(), number + 1
@@ -136,12 +139,20 @@ def _count(batch: ProductBatch, report: FeedReport) -> None:
     for product in batch.products:
         report.count_shop(str(product.get(SHOP, "")), refused=False)
     for row in batch.refused:
-        report.count_shop(row.shop, refused=True)
-        report.reasons[row.shop, row.field, _reason(row)] += 1
+        shop = report.count_shop(row.shop, refused=True)
+        report.reasons[shop, row.field, _reason(row)] += 1
     for number, problem in batch.blanked:
         report.blanked[problem.field] += 1
         place = f"{report.path}:{number}: {problem.found!r} isn't {problem.expected}"
         report.blanked_examples.setdefault(problem.field, place)
+
+
+def _left_out(batch: ProductBatch, report: FeedReport) -> Iterator[dict[str, Any]]:
+    counted = report.blanked.copy()
+    for number, problem in batch.blanked:
+        counted[problem.field] += 1
+        if counted[problem.field] <= _MAX_LEFT_OUT:
+            yield {"feed": report.path, "row": number, **problem._asdict()}
 
 
 def _reason(row: RefusedRow) -> str:
@@ -181,52 +192,49 @@ class _Chunk:
         return report
 
 
-class _RefusedFile:
-    """Refused rows as JSON lines; there is no file where none was refused."""
+class _LinesFile:
+    """JSON lines; there is no file where there is no line."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._file: Any = None
 
-    def __enter__(self) -> _RefusedFile:
+    def __enter__(self) -> _LinesFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
 
-    def write(self, rows: Sequence[RefusedRow]) -> None:
-        if rows and self._file is None:
-            self._file = _create(self._path)
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:
-            self._file.write(json.dumps(row._asdict(), ensure_ascii=False).encode() + b"\n")
+            if self._file is None:
+                self._file = _create(self._path)
+            self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+
+_SPLIT_OPTIONS = FeedOptions(("product_id", "split"), delimiter="\t", quoting=False, way_out="Expected product_id and split.")
 
 
 def read_split(path: str) -> frozenset[bytes]:
     """Returns the hashes of the ids whose split is `test`. Ids that aren't in the file go to dev.
 
     Raises:
-        CatalogueError: the columns `product_id` and `split` aren't there, or a split is neither dev nor test. Names the line.
+        CatalogueError: the columns `product_id` and `split` aren't there, a split is neither dev nor test, or a product is in
+            both. Names the line.
     """
-    tests: set[bytes] = set()
+    splits: dict[bytes, bool] = {}
     with open_feed(path) as stream:
-        text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
-        rows = csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
-        try:
-            missing = {"product_id", "split"} - set(rows.fieldnames or ())
-            if missing:
-                found = ", ".join(rows.fieldnames or ())
-                raise CatalogueError(f"{path}:1: column {min(missing)!r} isn't there. Found: {found}. Expected product_id and split.")
-            for number, row in enumerate(rows, 2):
-                if row["split"] not in SPLITS:
-                    raise CatalogueError(f"{path}:{number}: split {row['split']!r} must be {DEV} or {TEST}.")
-                if row["split"] == TEST:
-                    tests.add(_id_hash(clean_id(row["product_id"])))
-        except UnicodeDecodeError as error:
-            raise CatalogueError(f"{path}: byte {error.start} isn't UTF-8. Save the file as UTF-8.") from None
-        finally:
-            text.detach()
-    return frozenset(tests)
+        for raw in read_delimited(stream, path, _SPLIT_OPTIONS):
+            if isinstance(raw, RefusedRow):
+                raise CatalogueError(f"{path}:{raw.row + 1}: found {raw.found!r}, expected {raw.expected}.")
+            product_id, split = raw.values
+            if split not in SPLITS:
+                raise CatalogueError(f"{path}:{raw.row + 1}: split {split!r} must be {DEV} or {TEST}.")
+            key = _id_hash(clean_id(product_id))
+            if splits.setdefault(key, split == TEST) != (split == TEST):
+                raise CatalogueError(f"{path}:{raw.row + 1}: product {product_id!r} is in both splits. Keep one line of it.")
+    return frozenset(key for key, test in splits.items() if test)
 
 
 # --- Deciding ---------------------------------------------------------------------------------------------------------------
@@ -333,8 +341,8 @@ def ingest(
         settings: test share or split file, limits and batch sizes.
         seed: draws the split.
         examples: folder, local or remote; `Split-dev` and `Split-test` are written in it.
-        quarantine: folder for `quarantine.jsonl` and `summary.json`. Where the run stops they are in `<quarantine>-stopped`,
-            because TFX removes the outputs of a stage that failed.
+        quarantine: folder for `quarantine.jsonl`, `left_out.jsonl` and `summary.json`. Where the run stops they are in
+            `<quarantine>-stopped`, because TFX removes the outputs of a stage that failed.
         dense: the vector fields and their sizes.
         make_pipeline: makes the Beam pipeline; called twice, as the decision in between may stop the run.
 
@@ -382,18 +390,25 @@ def _stop_where_refused(plan: dict[str, Any], job: IngestJob, num_feeds: int, qu
 
 
 def _write_quarantine(folder: str, summary: Mapping[str, Any], spill: str, num_feeds: int) -> None:
-    with _create(_join(folder, QUARANTINE_FILE)) as file:
-        for number in range(num_feeds):
-            path = _join(spill, _refused_name(number))
-            if FileSystems.exists(path):
-                with FileSystems.open(path, "application/json", CompressionTypes.UNCOMPRESSED) as refused:
-                    while data := refused.read(1 << 20):
-                        file.write(data)
+    for name, part_name in ((QUARANTINE_FILE, _refused_name), (LEFT_OUT_FILE, _left_out_name)):
+        with _create(_join(folder, name)) as file:
+            for number in range(num_feeds):
+                _copy(_join(spill, part_name(number)), file)
     with _create(_join(folder, SUMMARY_FILE)) as file:
         file.write(json.dumps(summary, ensure_ascii=False, indent=2).encode() + b"\n")
 
 
+def _copy(path: str, file: Any) -> None:
+    if FileSystems.exists(path):
+        with FileSystems.open(path, "application/json", CompressionTypes.UNCOMPRESSED) as part:
+            while data := part.read(1 << 20):
+                file.write(data)
+
+
 def _log_counts(summary: Mapping[str, Any], seconds: float) -> None:
+    for path, counts in summary["by_feed"].items():
+        if not counts["rows"]:
+            log.warning("product_ingest feed=%s rows=0", path)
     log.info(
         "product_ingest rows=%d refused=%d duplicates=%d groups=%d dev=%d test=%d seconds=%.1f",
         summary["rows"], summary["refused"], summary["duplicates"], summary["groups"],
@@ -403,6 +418,10 @@ def _log_counts(summary: Mapping[str, Any], seconds: float) -> None:
 
 def _refused_name(feed: int) -> str:
     return f"refused-{feed:05d}.jsonl"
+
+
+def _left_out_name(feed: int) -> str:
+    return f"left-out-{feed:05d}.jsonl"
 
 
 def _join(folder: str, *names: str) -> str:

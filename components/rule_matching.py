@@ -15,6 +15,8 @@ from schemas.text import fold
 
 # Bytes RE2 may spend on one field's regexes; a set that outgrows it is searched one regex at a time.
 _REGEX_SET_BYTES = 64 << 20
+# Instructions of all regexes together, some 50 bytes each: (a{500}){2} alone has 1,000.
+_MAX_INSTRUCTIONS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class RuleMatcher:
     RuleMatches(rule_ids=('r1', 'r2'), nodes=(), vetoed=('r1',))
 
     Raises:
-        RuleError: a regex RE2 can't read, or a phrase without a letter or digit. Names the rule.
+        RuleError: a regex RE2 can't read, regexes that repeat too much to be kept, or a phrase without a letter or digit.
+            Names the rule.
         TaxonomyError: a rule's node isn't in the taxonomy.
     """
 
@@ -65,6 +68,7 @@ class RuleMatcher:
         self.taxonomy_ends = taxonomy.subtree_ends
         self._any_veto = any(self.is_veto)
         self._phrases = _phrase_automata(self.rules)
+        _check_regexes(self.rules)
         self._regexes = {field: _RegexSet(numbered) for field, numbered in _by_field(self.rules, "regex").items()}
         self.fields = tuple(sorted({*self._phrases, *self._regexes}))
 
@@ -131,6 +135,19 @@ class _RegexSet:
         return [number for number, regex in zip(self._numbers, self._single, strict=True) if regex.search(text)]
 
 
+def _check_regexes(rules: Sequence[Rule]) -> None:
+    """Refuses what RE2 can't read, and regexes that are too large together, before any is kept."""
+    instructions = 0
+    for rule in rules:
+        if rule.regex:
+            instructions += _compiled(rule).programsize
+            if instructions > _MAX_INSTRUCTIONS:
+                raise RuleError(
+                    f"rule {rule.rule_id!r}: with the regex {rule.regex[:60]!r} the regexes have more than {_MAX_INSTRUCTIONS:,} steps. "
+                    "Write phrases, or repeat fewer times than {1000}."
+                )
+
+
 def _compiles(regexes: re2.Set) -> bool:
     try:
         regexes.Compile()
@@ -154,7 +171,7 @@ def _compiled(rule: Rule) -> re2._Regexp:
     except re2.error as error:
         found = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
         raise RuleError(
-            f"rule {rule.rule_id!r}: regex {rule.regex!r} can't be read: {found}. "
+            f"rule {rule.rule_id!r}: regex {rule.regex[:200]!r} can't be read: {found[:200]}. "
             "Use RE2's syntax (github.com/google/re2/wiki/Syntax), or a phrase."
         ) from None
 

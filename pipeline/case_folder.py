@@ -91,9 +91,19 @@ def _rows(reader: csv.DictReader, path: Path) -> Iterator[tuple[str, str, str]]:
     missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise CatalogueError(f"{path}:1: column {missing[0]!r} is missing. Expected {', '.join(_COLUMNS)}.")
+    twice = [name for name in _COLUMNS if list(reader.fieldnames or ()).count(name) > 1]
+    if twice:
+        raise CatalogueError(f"{path}:1: column {twice[0]!r} is there twice. Keep one.")
+    said: dict[str, tuple[int, str]] = {}
     for number, row in enumerate(reader, 2):
         if row["split"] not in (DEV, TEST) or not row["product_id"] or not row["node_id"]:
-            raise CatalogueError(f"{path}:{number}: expected a product, a node and the split dev or test, found {list(row.values())[:3]}.")
+            found = [str(value)[:60] for value in list(row.values())[:3]]
+            raise CatalogueError(f"{path}:{number}: expected a product, a node and the split dev or test, found {found}.")
+        first, node_id = said.setdefault(row["product_id"], (number, row["node_id"]))
+        if node_id != row["node_id"]:
+            raise CatalogueError(
+                f"{path}:{number}: product {row['product_id']!r} is {row['node_id']!r} here and {node_id!r} at line {first}. Keep one."
+            )
         yield row["product_id"], row["node_id"], row["split"]
 
 

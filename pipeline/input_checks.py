@@ -24,7 +24,7 @@ from pipeline.inputs import (
 )
 from schemas.errors import AisleError
 from schemas.features import FeatureConfig
-from schemas.label_event import IS, LabelEvent, standing_events
+from schemas.label_event import IS, RETRACT, LabelEvent, standing_events
 from schemas.settings import Settings
 from schemas.taxonomy import Taxonomy
 
@@ -141,16 +141,38 @@ def _events(settings: Settings, taxonomy: Taxonomy | None, report: CheckReport) 
     standing = standing_events(events).values()
     answers = [event for event in standing if event.kind == IS]
     unknown = sorted({event.node_id for event in answers} - set(taxonomy.ids)) if taxonomy else []
-    counts = {"events": len(events), "products": len(standing), "answers": len(answers), "unknown_nodes": len(unknown)}
+    contradicted = len(_contradicted(events))
+    counts = {
+        "events": len(events),
+        "products": len(standing),
+        "answers": len(answers),
+        "unknown_nodes": len(unknown),
+        "contradicted": contradicted,
+    }
     text = f"{counts['events']:,} events; they put {counts['answers']:,} of {counts['products']:,} products at a node"
-    report.findings.append(Finding("labels", text, counts, _events_hint(len(answers), unknown)))
+    report.findings.append(Finding("labels", text, counts, _events_hint(len(answers), unknown, contradicted)))
     return events
 
 
-def _events_hint(num_answers: int, unknown: list[str]) -> str:
+def _contradicted(events: list[LabelEvent]) -> set[str]:
+    """Returns the products that answers nobody took back put at different nodes."""
+    retracted = {event.retracts for event in events if event.kind == RETRACT}
+    nodes: dict[str, set[str]] = {}
+    for event in events:
+        if event.kind == IS and event.event_id not in retracted:
+            nodes.setdefault(event.product_id, set()).add(event.node_id)
+    return {product_id for product_id, found in nodes.items() if len(found) > 1}
+
+
+def _events_hint(num_answers: int, unknown: list[str], contradicted: int) -> str:
     if not num_answers:
         return "without answers the exclusive head learns nothing and can't be judged"
-    return f"{len(unknown)} nodes of answers aren't in the taxonomy, such as {unknown[0]!r}; those answers are left out" if unknown else ""
+    hints = []
+    if unknown:
+        hints.append(f"{len(unknown)} nodes of answers aren't in the taxonomy, such as {unknown[0]!r}; those answers are left out")
+    if contradicted:
+        hints.append(f"{contradicted:,} products have answers that differ; the latest counts")
+    return "; ".join(hints)
 
 
 def _live(settings: Settings, report: CheckReport) -> None:

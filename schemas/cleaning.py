@@ -12,8 +12,10 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
+from schemas.image_place import EXPECTED, leaves_catalogue
 from schemas.product import CATEGORY, DESCRIPTION, ID, IMAGE, MERCHANT_CATEGORY, PRICE, SIZE, STRING_FIELDS
 
 Product = dict[str, str | float | list[float]]
@@ -35,12 +37,26 @@ _LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDERS))
 _AMPERSANDS = re.compile(r"&(?:amp;)+", re.IGNORECASE)
 # Only entities that end in ';': 'Black&notes' and '?a=1&copy=2' are text.
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_BLOCK = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>|<!--.*?-->|<!\[CDATA\[|\]\]>", re.IGNORECASE | re.DOTALL)
+_BLOCK_START = re.compile(r"<(script|style)\b[^<>]*>|<!--|<!\[CDATA\[|\]\]>", re.IGNORECASE)
+_BLOCK_ENDS = {
+    "<!--": re.compile("-->"),
+    "script": re.compile(r"</script\s*>", re.IGNORECASE),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE),
+}
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<![A-Za-z][^<>]*>")
 # Format characters (zero-width, direction marks, soft hyphen) and halves of surrogate pairs say nothing and break matching.
 _INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_SPACE = re.compile(r"\s+")
+# Sorting a long run of combining marks takes time by the square of its length, and nothing is written with more than a few.
+# Two patterns, because one that knows marks beyond U+FFFF is slow.
+_MARKS, _RARE_MARKS = (
+    "".join(chr(code) for code in codes if unicodedata.combining(chr(code))) for codes in (range(0x300, 0x10000), range(0x10000, 0x1F000))
+)
+_TOO_MANY_MARKS = re.compile(f"([{_MARKS}]{{8}})[{_MARKS}]+")
+_TOO_MANY_RARE_MARKS = re.compile(f"([{_MARKS}{_RARE_MARKS}]{{8}})[{_MARKS}{_RARE_MARKS}]+")
+_MAY_BE_MARKS, _MAY_BE_RARE_MARKS = re.compile("[\u0300-\U0001efff]"), re.compile("[\U00010000-\U0001efff]")
+# Tags inside tags lose a level a time; what has more levels than this is no markup.
+_MAX_LEVELS = 20
 
 
 class Problem(NamedTuple):
@@ -80,22 +96,51 @@ def clean_text(text: str, max_length: int = MAX_LENGTH) -> str:
 def _clean_unusual(text: str, max_length: int) -> str:
     """Repeats the single steps until nothing changes, which is what makes them idempotent together."""
     text = text[: 8 * max_length]
-    while True:
-        cleaned = text
+    for level in count():
+        cleaned = text if level < _MAX_LEVELS else text.replace("<", " ").replace("&", " ")
         if "&" in cleaned:
             cleaned = _ENTITY.sub(_unescape, _AMPERSANDS.sub("&", cleaned) if "&amp;" in cleaned.lower() else cleaned)
         if "<" in cleaned or "]]>" in cleaned:
-            cleaned = _TAG.sub(" ", _BLOCK.sub(" ", cleaned))
+            cleaned = _TAG.sub(" ", _without_blocks(cleaned))
         if not cleaned.isascii():
-            cleaned = unicodedata.normalize("NFC", _INVISIBLE.sub("", repair_mojibake(cleaned)))
+            cleaned = _composed(_INVISIBLE.sub("", repair_mojibake(cleaned)))
         if not cleaned.isprintable():
             cleaned = _CONTROL.sub(" ", cleaned)
         cleaned = " ".join(cleaned.split())
         if len(cleaned) > max_length:
             cleaned = _cut(cleaned, max_length)
         if cleaned == text:
-            return cleaned
+            break
         text = cleaned
+    return text
+
+
+def _composed(text: str) -> str:
+    """Returns the text in NFC, with no more than eight combining marks on a letter."""
+    if _MAY_BE_MARKS.search(text):
+        pattern = _TOO_MANY_RARE_MARKS if _MAY_BE_RARE_MARKS.search(text) else _TOO_MANY_MARKS
+        text = pattern.sub(r"\1", text)
+    return unicodedata.normalize("NFC", text)
+
+
+def _without_blocks(text: str) -> str:
+    """Puts a space for every script, style and comment; one search for the end of each kind that has none, not one a start."""
+    kept: list[str] = []
+    position = copied = 0
+    endless: set[str] = set()
+    while match := _BLOCK_START.search(text, position):
+        kind = (match[1] or match[0]).lower()
+        end = match.end()
+        if kind in _BLOCK_ENDS:
+            closing = None if kind in endless else _BLOCK_ENDS[kind].search(text, end)
+            if closing is None:
+                endless.add(kind)
+                position = match.start() + 1
+                continue
+            end = closing.end()
+        kept += (text[copied : match.start()], " ")
+        position = copied = end
+    return "".join((*kept, text[copied:])) if kept else text
 
 
 def _unescape(match: re.Match[str]) -> str:
@@ -144,7 +189,7 @@ def clean_id(text: str) -> str:
     ('A&amp;B 12', '')
     """
     if not (text.isascii() and text.isprintable()):
-        text = unicodedata.normalize("NFC", _CONTROL.sub(" ", _INVISIBLE.sub("", text)))
+        text = _composed(_CONTROL.sub(" ", _INVISIBLE.sub("", text)))
     text = " ".join(text.split())
     return "" if len(text) <= _LONGEST_PLACEHOLDER and text.lower() in PLACEHOLDERS else text
 
@@ -316,8 +361,10 @@ def clean_vector(value: Any, size: int) -> list[float] | None:
 # --- The whole product ----------------------------------------------------------------------------------------------------
 
 
-def as_text(value: Any, separator: str = ", ") -> str:
+def as_text(value: Any, separator: str = ", ", levels: int = 20) -> str:
     """Returns what a JSON or Parquet value says as text: nothing for null, whole floats without `.0`, lists joined.
+
+    Lists in lists say nothing below `levels`.
 
     >>> as_text(None), as_text(42.0), as_text(True), as_text(["Shoes", "Sneakers"], " > ")
     ('', '42', 'true', 'Shoes > Sneakers')
@@ -333,7 +380,7 @@ def as_text(value: Any, separator: str = ", ") -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, (list, tuple)):
-        return separator.join(filter(None, (as_text(part, separator) for part in value)))
+        return separator.join(filter(None, (as_text(part, separator, levels - 1) for part in value))) if levels else ""
     if isinstance(value, Mapping):
         return ""
     return str(value)
@@ -385,7 +432,10 @@ def clean_product(
         if category_separator != ">" and field in (CATEGORY, MERCHANT_CATEGORY):
             cleaner = text_cleaner(field, category_separator)
         text = cleaner(value if isinstance(value, str) else as_text(value, _list_separator(field)))
-        if text:
+        if text and field == IMAGE and leaves_catalogue(text):
+            if problems is not None:
+                problems.append(Problem(field, text[:80], EXPECTED))
+        elif text:
             product[field] = text
     for field, value in fields.items():
         if field == PRICE or (dense and field in dense):

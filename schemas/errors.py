@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+_MAX_MESSAGE = 4_000
+
 
 class AisleError(Exception):
-    """Says in one line where something is wrong, what was found, what was expected and the way out."""
+    """Says in one line where something is wrong, what was found, what was expected and the way out.
+
+    Messages quote what untrusted files hold, so what would break the line or steer a terminal is written as an escape, and a
+    very long message loses its middle.
+    """
 
     exit_code = 1
     http_status = 500
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(text: str, max_length: int = _MAX_MESSAGE) -> str:
+    r"""Returns text that a terminal shows as one line, of `max_length` characters at most.
+
+    >>> print(one_line("two\nlines, \x1b[31mred"), one_line("a" * 50, 20))
+    two\nlines, \x1b[31mred aaaaaaa ... aaaaaaaa
+    """
+    if len(text) > max_length:
+        head = max_length // 2 - 3
+        text = f"{text[:head]} ... {text[head + 5 - max_length :]}"
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
 
 
 class SettingsError(AisleError):
@@ -72,3 +97,9 @@ class StoreError(AisleError):
 
 class PushError(AisleError):
     """A model and index pair that can't go live."""
+
+
+class SubmissionError(AisleError):
+    """A pipeline that can't be submitted to Kubeflow, or a run of it that failed there."""
+
+    http_status = 502

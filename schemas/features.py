@@ -20,6 +20,7 @@ WEIGHTINGS = (MULTI_HOT, COUNTS, TF_IDF, SEQUENCE)
 WORDS, CHARACTERS = "words", "characters"
 EMBEDDING, ONE_HOT = "embedding", "one_hot"
 MAX_VALUES = 1_000_000
+_MAX_BYTES = 100_000
 _SHIPPED = Path(__file__).with_name("default_features.yaml")
 
 
@@ -115,10 +116,20 @@ def load_features(path: Path | None = None) -> FeatureConfig:
     """
     path = path or _SHIPPED
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise FeatureError(f"{path}: over {_MAX_BYTES:,} bytes are too many for a feature config. Set model.features.")
+        content = yaml.safe_load(text.decode("utf-8"))
     except FileNotFoundError:
         raise FeatureError(f"{path}: there is no such feature config. Set model.features.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise FeatureError(
+            f"{path}: the feature config can't be read: {error.strerror}. Set model.features to a file you may read."
+        ) from None
+    except RecursionError:
+        raise FeatureError(f"{path}: this is nested too deeply. Expected one key 'features' with one entry a feature.") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise FeatureError(f"{path}: this isn't YAML: {str(error).splitlines()[0]}.") from None
     rows = content["features"] if isinstance(content, dict) and list(content) == ["features"] else None
     if not isinstance(rows, dict) or not rows:

@@ -13,6 +13,11 @@ from schemas.errors import LabelError
 
 IS, UNDER, NOT = "is", "under", "not"
 SKIP, CANNOT_TELL, BAD_DATA, RETRACT = "skip", "cannot_tell", "bad_data", "retract"
+# A line with all that was shown takes a few thousand bytes.
+MAX_LINE_LENGTH = 1_000_000
+MAX_TEXT_LENGTH = 1_000
+_MAX_MILLISECONDS = 253_402_300_800_000  # The year 10,000.
+_MAX_SHOWN_LEVELS = 32
 KINDS = (IS, UNDER, NOT, SKIP, CANNOT_TELL, BAD_DATA, RETRACT)
 _WITH_NODE = (IS, UNDER, NOT)
 
@@ -47,10 +52,10 @@ def parse_label_event(line: str, place: str) -> LabelEvent:
     """Reads one JSON line.
 
     Raises:
-        LabelError: not JSON, an unknown key or kind, or a missing part. Starts with `place`.
+        LabelError: not JSON, an unknown key or kind, a missing part, or one too long or too deep. Starts with `place`.
     """
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise LabelError(f"{place}: this isn't a JSON object: {line[:60]!r}.") from None
     if not isinstance(row, dict):
@@ -70,6 +75,10 @@ def parse_label_event(line: str, place: str) -> LabelEvent:
     return LabelEvent(**row)
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} isn't JSON")
+
+
 def _check_types(row: Mapping[str, Any], place: str) -> None:
     for name in ("event_id", "labeller", "product_id", "kind"):
         if not isinstance(row.get(name), str) or not row[name]:
@@ -77,12 +86,30 @@ def _check_types(row: Mapping[str, Any], place: str) -> None:
     for name in ("node_id", "retracts", "group"):
         if not isinstance(row.get(name, ""), str):
             raise LabelError(f"{place}: {name} {row[name]!r} must be a text.")
+    for name in ("event_id", "labeller", "product_id", "node_id", "retracts", "group"):
+        if len(row.get(name, "")) > MAX_TEXT_LENGTH:
+            raise LabelError(
+                f"{place}: {name} {row[name][:60]!r}... has {len(row[name]):,} characters, at most {MAX_TEXT_LENGTH:,} are read."
+            )
     for name in ("answered_at_ms", "duration_ms"):
         value = row.get(name, 0 if name == "duration_ms" else None)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**62:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_MILLISECONDS:
             raise LabelError(f"{place}: {name} {value!r} must be a whole number of milliseconds.")
     if not isinstance(row.get("shown", {}), dict):
         raise LabelError(f"{place}: shown must be a JSON object.")
+    if _levels(row.get("shown", {})) > _MAX_SHOWN_LEVELS:
+        raise LabelError(f"{place}: shown is nested more than {_MAX_SHOWN_LEVELS} deep. Write what was shown flat.")
+
+
+def _levels(value: Any) -> int:
+    """Returns how deep lists and mappings are nested, 1 for none in it; without recursion, and no further than is allowed."""
+    levels, inside = 0, [value]
+    while inside and levels <= _MAX_SHOWN_LEVELS:
+        levels += 1
+        inside = [
+            part for outer in inside for part in (outer.values() if isinstance(outer, dict) else outer) if isinstance(part, (dict, list))
+        ]
+    return levels
 
 
 def _is_unicode(row: dict[str, Any]) -> bool:
@@ -97,21 +124,40 @@ def read_label_events(path: Path) -> Iterator[LabelEvent]:
     """Yields the events of a JSON-lines file in order; blank lines are skipped.
 
     Raises:
-        LabelError: the file is missing or a line can't be read. Names file and line.
+        LabelError: the file is missing, a line can't be read, or an event id is there twice with different content. Names file
+            and line.
     """
     try:
         file = path.open(encoding="utf-8-sig")
     except FileNotFoundError:
         raise LabelError(f"{path}: there is no such file of label events. Name a file of JSON lines.") from None
-    except OSError as error:
-        raise LabelError(f"{path}: the label events can't be read: {error.strerror}. Name a file you may read.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LabelError(f"{path}: the label events can't be read: {reason}. Name a file you may read.") from None
+    seen: dict[str, tuple[int, bytes]] = {}
     with file:
         try:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_LENGTH), ""), 1):
+                if len(line) == MAX_LINE_LENGTH:
+                    raise LabelError(f"{path}:{number}: the line has {MAX_LINE_LENGTH:,} characters or more. Write one event a line.")
                 if line.strip():
-                    yield parse_label_event(line, f"{path}:{number}")
+                    event = parse_label_event(line, f"{path}:{number}")
+                    _check_said_once(event, seen, number, path)
+                    yield event
         except UnicodeDecodeError as error:
             raise LabelError(f"{path}: byte {error.start} isn't UTF-8. Save the file as UTF-8.") from None
+        except OSError as error:
+            raise LabelError(f"{path}: the label events can't be read: {error.strerror}. Name a file you may read.") from None
+
+
+def _check_said_once(event: LabelEvent, seen: dict[str, tuple[int, bytes]], number: int, path: Path) -> None:
+    digest = hashlib.sha256(event.to_json().encode()).digest()[:8]
+    first, known = seen.setdefault(event.event_id, (number, digest))
+    if known != digest:
+        raise LabelError(
+            f"{path}:{number}: event {event.event_id!r} says something else than at line {first}. "
+            "Events are never changed: give a new answer its own event_id."
+        )
 
 
 def write_label_events(path: Path, events: Iterable[LabelEvent]) -> int:

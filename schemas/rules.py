@@ -16,7 +16,13 @@ from schemas.errors import RuleError
 from schemas.product import RULE_FIELDS
 from schemas.taxonomy import Taxonomy
 from schemas.text import split_lines
+from schemas.text_files import read_text_file
 
+# Bounds on files nobody wrote by hand, or meant.
+MAX_RULES = 500_000
+MAX_CONDITION_LENGTH = 2_000
+_MAX_BYTES = 256 << 20
+_MAX_YAML_BYTES = 1_000_000  # Some ten seconds' reading.
 _REQUIRED = ("rule_id", "node_id", "field")
 _KNOWN = ("rule_id", "node_id", "field", "phrase", "regex", "veto", "note", "author")
 _ONE_CELL = re.compile(r"[\t\r\n]+")
@@ -45,52 +51,57 @@ def load_rules(path: Path, taxonomy: Taxonomy) -> list[Rule]:
     """Reads rules from TSV or YAML (a list of mappings), in the order of the file.
 
     Raises:
-        RuleError: the file is missing or unreadable, a column is unknown or missing, an id is used twice, a node or
-            field is unknown, or a rule has both or neither of phrase and regex. Names file and row.
+        RuleError: the file is missing, too large or unreadable, a column or key is unknown, missing or there twice, an id is used
+            twice, a node or field is unknown, or a rule has both or neither of phrase and regex. Names file and row.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise RuleError(f"{path}: there is no such rule file. Set rules.path.") from None
-    except UnicodeDecodeError as error:
-        raise RuleError(f"{path}: byte {error.start} isn't UTF-8. Save the file as UTF-8.") from None
-    except OSError as error:
-        raise RuleError(f"{path}: the rules can't be read: {error.strerror}. Set rules.path to a file you may read.") from None
-    rows = _yaml_rows(text, path) if path.suffix in (".yaml", ".yml") else _table_rows(split_lines(text), path)
+    is_yaml = path.suffix in (".yaml", ".yml")
+    text = read_text_file(path, "rule", "Set rules.path", RuleError, _MAX_YAML_BYTES if is_yaml else _MAX_BYTES)
     rules: list[Rule] = []
     seen: dict[str, str] = {}
-    for place, row in rows:
+    for place, row in _yaml_rows(text, path) if is_yaml else _table_rows(split_lines(text), path):
         rule = _rule(row, place, taxonomy)
         if rule.rule_id in seen:
             raise RuleError(f"{place}: rule_id {rule.rule_id!r} is used at {seen[rule.rule_id]} already. Give each rule its own id.")
         seen[rule.rule_id] = place
         rules.append(rule)
+        if len(rules) > MAX_RULES:
+            raise RuleError(
+                f"{place}: more than {MAX_RULES:,} rules aren't read. Leave out rules that never fire; the rule report says which."
+            )
     return rules
 
 
 def _table_rows(lines: Sequence[str], path: Path) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    columns = list(reader.fieldnames or ())
+    try:
+        _check_columns(list(reader.fieldnames or ()), path)
+        for row in reader:
+            yield f"{path}:{reader.line_num}", row
+    except csv.Error as error:
+        raise RuleError(f"{path}:{reader.reader.line_num}: this isn't a table: {error}. Expected tab-separated text.") from None
+
+
+def _check_columns(columns: Sequence[str], path: Path) -> None:
     missing = [name for name in _REQUIRED if name not in columns]
     if missing or not {"phrase", "regex"} & set(columns):
         raise RuleError(f"{path}:1: column {(missing or ['phrase'])[0]!r} is missing. Found {columns}; known: {', '.join(_KNOWN)}.")
     unknown = [name for name in columns if name not in _KNOWN]
     if unknown:
         raise RuleError(f"{path}:1: unknown column {unknown[0]!r}. Known: {', '.join(_KNOWN)}.")
-    try:
-        for row in reader:
-            yield f"{path}:{reader.line_num}", row
-    except csv.Error as error:
-        raise RuleError(f"{path}:{reader.line_num}: this isn't a table: {error}. Expected tab-separated text.") from None
+    if len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        raise RuleError(f"{path}:1: column {twice!r} is there twice. Keep one.")
 
 
 def _yaml_rows(text: str, path: Path) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     try:
         # The base loader leaves every value the text it is: no, 1.10 and 0501 are phrases, not a bool and two numbers.
-        rows = yaml.load(text, Loader=yaml.BaseLoader) or []  # noqa: S506 (it makes nothing but texts, lists and mappings)
+        rows = yaml.load(text, Loader=_RuleLoader) or []  # noqa: S506 (it makes nothing but texts, lists and mappings)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise RuleError(f"{path}:{mark.line + 1 if mark else 1}: this isn't YAML: {getattr(error, 'problem', error)}.") from None
+    except RecursionError:
+        raise RuleError(f"{path}: this is nested too deeply. Expected a list of rules.") from None
     if not isinstance(rows, list):
         raise RuleError(f"{path}: found a {type(rows).__name__}, expected a list of rules.")
     for number, row in enumerate(rows, 1):
@@ -98,8 +109,21 @@ def _yaml_rows(text: str, path: Path) -> Iterator[tuple[str, Mapping[Any, Any]]]
             raise RuleError(f"{path}: rule {number} is a {type(row).__name__}, expected a mapping of {', '.join(_KNOWN)}.")
         unknown = [name for name in row if name not in _KNOWN]
         if unknown:
-            raise RuleError(f"{path}: rule {number} has the unknown key {unknown[0]!r}. Known: {', '.join(_KNOWN)}.")
+            raise RuleError(f"{path}: rule {number} has the unknown key {str(unknown[0])[:60]!r}. Known: {', '.join(_KNOWN)}.")
         yield f"{path}: rule {number}", row
+
+
+class _RuleLoader(yaml.BaseLoader):
+    """Makes texts, lists and mappings, and refuses a key that is there twice, of which YAML's own loaders keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Returns the mapping; raises a YAMLError at a repeated key."""
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            keys = [key.value for key, _ in node.value]
+            twice = next(number for number, key in enumerate(keys) if key in keys[:number])
+            raise yaml.constructor.ConstructorError(None, None, f"{keys[twice]!r} is there twice", node.value[twice][0].start_mark)
+        return mapping
 
 
 def _rule(row: Mapping[Any, Any], place: str, taxonomy: Taxonomy) -> Rule:
@@ -110,6 +134,9 @@ def _rule(row: Mapping[Any, Any], place: str, taxonomy: Taxonomy) -> Rule:
     if row.get(None):
         raise RuleError(f"{place}: found {len(row[None])} more cells than columns. Remove the surplus tabs.")
     flag = text["veto"].lower()
+    for name, value in text.items():
+        if len(value) > MAX_CONDITION_LENGTH:
+            raise RuleError(f"{place}: {name} {value[:60]!r}... has {len(value):,} characters, at most {MAX_CONDITION_LENGTH:,} are read.")
     if not text["rule_id"]:
         raise RuleError(f"{place}: rule_id is empty. Give each rule its own id.")
     if text["node_id"] not in taxonomy:

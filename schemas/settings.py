@@ -121,7 +121,9 @@ class EvaluationSettings:
 class SamplingSettings:
     """How the next products to label are chosen."""
 
-    strategy: str = setting("margin", "Strategy of the sampler.", choices=("random", "least_confidence", "margin", "entropy"))
+    strategy: str = setting(
+        "balanced_margin", "Strategy of the sampler.", choices=("random", "least_confidence", "margin", "entropy", "balanced_margin")
+    )
     batch_size: int = setting(250, "Products in a batch.", minimum=1, maximum=1_000_000)
     audit_share: float = setting(0.1, "Share of the batch drawn at random, for an unbiased score.", minimum=0.0, maximum=1.0)
 
@@ -148,6 +150,7 @@ class PushSettings:
     """Where a blessed model and its index go live."""
 
     folder: str = setting(":root/serving", "Folder that holds models/, indexes/ and live.json. Templates: :prefix, :name, :root.")
+    keep: int = setting(5, "Versions kept; the live one and the one before it always are.", minimum=2, maximum=1000)
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ class BeamSettings:
 class ModelSettings:
     """The model family and how it is fitted."""
 
-    family: str = setting("feed_forward", "Model family, by name: linear, feed_forward or wide_and_deep.")
+    family: str = setting("few_shot", "Model family, by name: few_shot, linear, feed_forward or wide_and_deep.")
     features: str = setting("", "Feature config, relative to the configuration file. Empty: the one that ships.")
     parameters: Mapping[str, Any] = setting({}, "Hyper-parameters of the family that differ from its defaults.")
     warm_start: bool = setting(False, "Start from the weights of the latest blessed model.")
@@ -174,6 +177,18 @@ class TunerSettings:
     enabled: bool = setting(False, "Search before training.")
     trials: int = setting(8, "Settings tried.", minimum=1, maximum=1000)
     space: Mapping[str, Any] = setting({}, "Hyper-parameter to a list of values to choose from.")
+
+
+@dataclass(frozen=True)
+class KubeflowSettings:
+    """How the pipeline runs on Kubeflow; a run on one machine needs none of it."""
+
+    image: str = setting("", "Container image of every stage, with a tag that names its content.")
+    root: str = setting("", "Object storage for artifacts: minio://, s3:// or gs:// with a bucket. Empty: the cluster's own.")
+    volume_claim: str = setting("aisle", "Claim of the volume that holds inputs, label store and push folder. Empty: no volume.")
+    mount_path: str = setting("/aisle", "Where the volume is mounted; every path of the settings is under it.")
+    cpus: float = setting(2.0, "CPU cores a stage may use.", minimum=0.1, maximum=1000)
+    memory_gb: float = setting(8.0, "Memory a stage may use, in GB.", minimum=0.1, maximum=10_000)
 
 
 @dataclass(frozen=True)
@@ -197,3 +212,4 @@ class Settings:
     index: IndexSettings = field(default_factory=IndexSettings)
     push: PushSettings = field(default_factory=PushSettings)
     beam: BeamSettings = field(default_factory=BeamSettings)
+    kubeflow: KubeflowSettings = field(default_factory=KubeflowSettings)

@@ -27,8 +27,10 @@ _PATHS = {
 _TEMPLATE = re.compile(r":(prefix|root|name|catalogue)\b")
 _UNKNOWN_TEMPLATE = re.compile(r"(?:^|/)(:[a-z_]+)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_MAX_FILE_BYTES = 4_000_000
+_MAX_FILE_BYTES = 500_000  # YAML is read at some 40,000 bytes a second where it is dense.
 _MAX_VALUES = 100_000
+_MAX_TEXT = 10_000
+_MAX_FILE_NAME_BYTES, _MAX_PATH_BYTES = 255, 3_000  # What file systems take, with room for names below it.
 _MAX_SHOWN = 80
 
 
@@ -103,9 +105,13 @@ def _given(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
 
 def _from_file(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise SettingsError(f"{path}: {path.stat().st_size:,} bytes are too many for a configuration; at most {_MAX_FILE_BYTES:,}.")
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+        if len(content) > _MAX_FILE_BYTES:
+            raise SettingsError(
+                f"{path}: over {_MAX_FILE_BYTES:,} bytes are too many for a configuration. Name the YAML file of the settings."
+            )
+        root = yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise SettingsError(f"{path}: there is no such configuration file.") from None
     except IsADirectoryError:
@@ -114,7 +120,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: byte {error.start} isn't UTF-8. Save the file as UTF-8.") from None
     except OSError as error:
         raise SettingsError(f"{path}: the configuration can't be read: {error.strerror}. Name a file you may read.") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         raise SettingsError(f"{path}:{mark.line + 1 if mark else 1}: this isn't YAML: {_problem(error)}.") from None
     if root is None:
@@ -165,12 +171,18 @@ def _plain(node: yaml.Node, path: Path, folder: Path, above: set[int]) -> Any:
         loader = yaml.SafeLoader("")
         try:
             text = node.value if isinstance(node, yaml.ScalarNode) else ""
+            if len(text) > _MAX_TEXT:
+                raise SettingsError(
+                    f"{path}:{node.start_mark.line + 1}: a value has {len(text):,} characters, at most {_MAX_TEXT:,} are read."
+                )
             return _Given(f"{path}:{node.start_mark.line + 1}", loader.construct_document(node), folder, text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise SettingsError(f"{path}:{node.start_mark.line + 1}: this value can't be read: {_problem(error)}.") from None
     found: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        key = str(key_node.value)
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise SettingsError(f"{path}:{key_node.start_mark.line + 1}: a list or section can't be a key. Write the key's name.")
+        key = str(key_node.value)[:_MAX_TEXT]
         if key in found:
             raise SettingsError(f"{path}:{key_node.start_mark.line + 1}: {key!r} is set twice. Keep one.")
         found[key] = _plain(value_node, path, folder, above | {id(node)})
@@ -249,7 +261,22 @@ def _mapping(kind: Any, given: Any, key: str) -> Any:
         return {name: _network_paths(_fill(typing.cast(type, kind), value, f"{key}.{name}"), value) for name, value in given.items()}
     if kind is str:
         return {name: _text(value, f"{key}.{name}") for name, value in given.items()}
-    return {name: _unwrapped(value) for name, value in given.items()}
+    return {name: _plain_data(value, f"{key}.{name}") for name, value in given.items()}
+
+
+def _plain_data(given: Any, key: str) -> Any:
+    """Returns a value that JSON can hold: YAML also has dates, bytes and sets."""
+    value = _unwrapped(given)
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting += [*part, *part.values()]
+        elif isinstance(part, list):
+            waiting += part
+        elif not isinstance(part, (str, int, float, bool, type(None))):
+            raise SettingsError(f"{_place(given)}: {key} holds {_shown(part)}, a {type(part).__name__}. Write a number or a text.")
+    return value
 
 
 def _text(given: Any, key: str) -> str:
@@ -257,7 +284,10 @@ def _text(given: Any, key: str) -> str:
     value = _unwrapped(given)
     if isinstance(value, (dict, list)) or value is None:
         raise SettingsError(f"{_place(given)}: {key} {_shown(value)} must be a text.")
-    return value if isinstance(value, str) else given.text or str(value)
+    text = value if isinstance(value, str) else given.text or str(value)
+    if "\0" in text:
+        raise SettingsError(f"{_place(given)}: {key} {_shown(text)} holds a NUL character. Take it out.")
+    return text
 
 
 def _network_paths(network: Any, given: Any) -> Any:
@@ -274,9 +304,9 @@ def _list(kind: Any, given: _Given, key: str) -> tuple[Any, ...]:
     if dataclasses.is_dataclass(kind):
         return tuple(_fill(typing.cast(type, kind), _wrapped(item, given), f"{key}.{number}") for number, item in enumerate(values))
     for item in values:
-        if not isinstance(item, str) or not item:
+        if not isinstance(item, str) or not item or "\0" in item:
             raise SettingsError(f"{given.place}: {key} holds {_shown(item)}, expected texts.")
-    return tuple(_absolute(item, given.folder) if key in _PATHS else item for item in values)
+    return tuple(_path(item, given, key) if key in _PATHS else item for item in values)
 
 
 def _wrapped(item: Any, around: _Given) -> Any:
@@ -288,7 +318,7 @@ def _wrapped(item: Any, around: _Given) -> Any:
 def _scalar(hint: Any, given: _Given, key: str, metadata: Mapping[str, Any]) -> Any:
     value = given.value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 2**1000 else float("inf")
     if hint is str:
         value = _text(given, key)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
@@ -298,12 +328,21 @@ def _scalar(hint: Any, given: _Given, key: str, metadata: Mapping[str, Any]) -> 
         raise SettingsError(f"{given.place}: {key} isn't a number.")
     if (low is not None and value < low) or (high is not None and value > high):
         allowed = f"in [{low}, {high}]" if high is not None else f"at least {low}"
-        raise SettingsError(f"{given.place}: {key} {value!r} is out of range. Allowed: {allowed}.")
+        raise SettingsError(f"{given.place}: {key} {_shown(value)} is out of range. Allowed: {allowed}.")
     if choices and value not in choices:
         close = difflib.get_close_matches(str(value), [str(choice) for choice in choices], 1)
         hint_text = f" Did you mean {close[0]!r}?" if close else ""
-        raise SettingsError(f"{given.place}: {key} {value!r} is unknown.{hint_text} Known: {', '.join(map(str, choices))}.")
-    return _absolute(value, given.folder) if key in _PATHS and value else value
+        raise SettingsError(f"{given.place}: {key} {_shown(value)} is unknown.{hint_text} Known: {', '.join(map(str, choices))}.")
+    return _path(value, given, key) if key in _PATHS and value else value
+
+
+def _path(value: str, given: _Given, key: str) -> str:
+    longest = max(len(os.fsencode(name)) for name in value.split("/"))
+    if longest > _MAX_FILE_NAME_BYTES or len(os.fsencode(value)) > _MAX_PATH_BYTES:
+        raise SettingsError(
+            f"{given.place}: {key} {_shown(value)} is too long for a path. Use names of at most {_MAX_FILE_NAME_BYTES} bytes."
+        )
+    return _absolute(value, given.folder)
 
 
 def _absolute(text: str, folder: Path) -> str:
@@ -329,7 +368,10 @@ def _hint(name: str, known: Mapping[str, Any], key: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # A whole number of thousands of digits, or lists in lists.
+        return f"a {type(value).__name__} too large to show"
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 

@@ -34,20 +34,24 @@ class FeedOptions:
     """What a reader must know about a file.
 
     `columns` are wanted, in this order; those in `optional` may be missing from the whole file. `encoding` and `delimiter`
-    are for the text formats.
+    are for the text formats. Without `quoting` a quotation mark in delimited text is a letter like others. `way_out` ends the
+    error about a column that isn't there.
     """
 
     columns: tuple[str, ...]
     optional: frozenset[str] = frozenset()
     encoding: str = "utf-8"
     delimiter: str = ","
+    quoting: bool = True
+    way_out: str = "Correct the network's columns in the configuration."
 
 
 class FeedReader(Protocol):
     """Reads one format from `stream`, unpacked bytes; `feed` is the name that errors and refused rows carry.
 
-    Yields raw and refused rows in the order of the file, numbered together from 1, and never holds more than a few
-    megabytes of it. Raises CatalogueError where the file as a whole can't be read.
+    Yields raw and refused rows in the order of the file, numbered together from 1, and never holds more than a few rows of
+    it, none longer than `lines.MAX_ROW_LENGTH`. Takes time linear in the file's size, whatever is in it. Raises
+    CatalogueError where the file as a whole can't be read.
     """
 
     def __call__(self, stream: BinaryIO, feed: str, options: FeedOptions) -> Iterator[RawRow | RefusedRow]:

@@ -18,6 +18,8 @@ from components.feeds.json_lines import read_json_lines
 from components.feeds.parquet import read_parquet
 from schemas.cleaning import MAX_ID_LENGTH, Problem, Product, as_text, clean_price, clean_vector, text_cleaner
 from schemas.errors import CatalogueError
+from schemas.image_place import EXPECTED as IMAGE_EXPECTED
+from schemas.image_place import leaves_catalogue
 from schemas.product import (
     CATEGORY,
     DESCRIBING_FIELDS,
@@ -44,6 +46,10 @@ READERS: dict[str, FeedReader] = {
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _DESCRIBING = frozenset(DESCRIBING_FIELDS)
 _ALL_DIFFERENT = (ID, TITLE, DESCRIPTION, IMAGE)
+# A cache of thousands of values must hold no long ones.
+_LONGEST_CACHED = 500
+# Codecs that aren't for texts of any length: they take time by the square of it, or refuse everything.
+_NO_ENCODINGS = ("idna", "punycode", "undefined")
 
 
 @dataclass
@@ -86,7 +92,6 @@ class NetworkMapping:
         self._numbers = [(position, name) for position, name in enumerate(columns) if name == PRICE or name in self._dense]
         self._decimal_comma = settings.decimal_comma
         self._required = {name: columns.get(name, name) for name in REQUIRED_FIELDS}
-        self._shop_position = self.fields.index(SHOP) if SHOP in self.fields else None
 
     @property
     def shop(self) -> str:
@@ -111,12 +116,10 @@ class NetworkMapping:
             raise CatalogueError(
                 f"{self._place}.columns: none of {', '.join(DESCRIBING_FIELDS)} is mapped to a column. Map title at least."
             )
-        if len(settings.delimiter) > 1 or settings.delimiter in ("\n", "\r", '"'):
+        if len(settings.delimiter) > 1 or settings.delimiter in ("\n", "\r", "\0", '"'):
             raise CatalogueError(f"{self._place}.delimiter: {settings.delimiter!r} must be one character, such as ';'.")
-        try:
-            codecs.lookup(settings.encoding)
-        except LookupError:
-            raise CatalogueError(f"{self._place}.encoding: {settings.encoding!r} is unknown. Use utf-8, latin-1 or cp1252.") from None
+        if not _is_for_text(settings.encoding):
+            raise CatalogueError(f"{self._place}.encoding: {settings.encoding!r} is unknown. Use utf-8, latin-1 or cp1252.")
 
     def _clean_constants(self, settings: NetworkSettings, network: str) -> Product:
         cleaned: Product = {}
@@ -145,11 +148,14 @@ class NetworkMapping:
             text = cleaner(value if value.__class__ is str else as_text(value, separator))
             if text:
                 product[name] = text
+        outside = product.pop(IMAGE) if IMAGE in product and leaves_catalogue(product[IMAGE]) else ""  # type: ignore[arg-type]
         for name, constant in self._constants.items():
             if name not in product:
                 product[name] = constant
         if ID not in product or len(product[ID]) > MAX_ID_LENGTH or _DESCRIBING.isdisjoint(product):  # type: ignore[arg-type]
             return self._refused(raw, feed, product)
+        if outside:
+            blanked.append((raw.row, Problem(IMAGE, shorten(outside), IMAGE_EXPECTED)))
         for position, name in self._numbers:
             value = values[position]
             if value is not None and value != "":
@@ -174,6 +180,9 @@ class NetworkMapping:
                 return RefusedRow(feed, raw.row, shop, name, shorten(found), f"a text that says something in column {column!r}")
         if len(str(product[ID])) > MAX_ID_LENGTH:
             return RefusedRow(feed, raw.row, shop, ID, shorten(str(product[ID])), f"at most {MAX_ID_LENGTH} characters")
+        image = as_text(raw.values[self.fields.index(IMAGE)]) if IMAGE in self.fields else ""
+        if text_cleaner(IMAGE)(image):  # It was left out, else it would describe the row.
+            return RefusedRow(feed, raw.row, shop, IMAGE, shorten(image), IMAGE_EXPECTED)
         title = as_text(raw.values[self.fields.index(TITLE)]) if TITLE in self.fields else ""
         return RefusedRow(feed, raw.row, shop, TITLE, shorten(title), f"something in at least one of {', '.join(DESCRIBING_FIELDS)}")
 
@@ -182,10 +191,20 @@ class NetworkMapping:
         return refused if refused.shop or not self.shop else refused._replace(shop=self.shop)
 
 
+def _is_for_text(encoding: str) -> bool:
+    try:
+        "a".encode(encoding)  # Refuses hex and other codecs that aren't for texts.
+        return codecs.lookup(encoding).name not in _NO_ENCODINGS
+    except (LookupError, ValueError):
+        return False
+
+
 def _cleaner(name: str, category_separator: str) -> Callable[[str], str]:
     cleaner = text_cleaner(name, category_separator)
-    # Brands, shops, sizes and categories come again and again.
-    return cleaner if name in _ALL_DIFFERENT else lru_cache(maxsize=8192)(cleaner)
+    if name in _ALL_DIFFERENT:
+        return cleaner
+    cached = lru_cache(maxsize=8192)(cleaner)  # Brands, shops, sizes and categories come again and again.
+    return lambda text: cached(text) if len(text) <= _LONGEST_CACHED else cleaner(text)
 
 
 def read_batches(
@@ -200,13 +219,15 @@ def read_batches(
     feed = str(path)
     with open_feed(path) as stream:
         rows = READERS[settings.format](stream, feed, mapping.options)
-        while batch := list(islice(rows, batch_rows)):
-            yield _clean_batch(mapping, feed, batch)
+        # One row as the file holds it at a time: cleaned ones are short.
+        while (batch := _clean_batch(mapping, feed, islice(rows, batch_rows))).rows:
+            yield batch
 
 
-def _clean_batch(mapping: NetworkMapping, feed: str, rows: list[RawRow | RefusedRow]) -> ProductBatch:
-    batch = ProductBatch(rows=len(rows))
+def _clean_batch(mapping: NetworkMapping, feed: str, rows: Iterator[RawRow | RefusedRow]) -> ProductBatch:
+    batch = ProductBatch()
     for row in rows:
+        batch.rows += 1
         found = mapping.product(row, feed, batch.blanked) if isinstance(row, RawRow) else mapping.with_shop(row)
         if isinstance(found, RefusedRow):
             batch.refused.append(found)

@@ -18,7 +18,7 @@ events = st.builds(
 )  # fmt: skip
 
 
-@given(st.lists(events, max_size=5))
+@given(st.lists(events, max_size=5, unique_by=lambda event: event.event_id))
 def test_events_survive_their_file(tmp_path_factory, given_events):
     path = tmp_path_factory.mktemp("events") / "events.jsonl"
     assert write_label_events(path, given_events) == len(given_events)

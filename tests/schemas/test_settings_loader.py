@@ -184,7 +184,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         (tmp_path, "this is a folder. Name the YAML file in it."),
         (tmp_path / "latin.yaml", "byte 12 isn't UTF-8. Save the file as UTF-8."),
         (tmp_path / "latin.yaml" / "x", "the configuration can't be read: Not a directory. Name a file you may read."),
-        (tmp_path / "big.yaml", "5,000,002 bytes are too many for a configuration; at most 4,000,000."),
+        (tmp_path / "big.yaml", "over 500,000 bytes are too many for a configuration. Name the YAML file of the settings."),
     ):
         with pytest.raises(SettingsError) as error:
             load_settings(path)

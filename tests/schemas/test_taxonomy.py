@@ -83,7 +83,7 @@ def test_a_line_separator_inside_a_name_ends_no_line(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEADER + "a\t\tA\t1\na\t\tB\t1\n", "taxonomy.tsv: id 'a' is used by 'A' and by 'B'. Give each node its own id."),
+        (HEADER + "a\t\tA\t1\na\t\tB\t1\n", "taxonomy.tsv:3: id 'a' is used by 'A' and by 'B'. Give each node its own id."),
         (HEADER + "a\tx\tA\t1\n", "node 'a' names parent 'x', which isn't there. Add it or leave parent_id empty."),
         (HEADER + "a\tb\tA\t1\nb\ta\tB\t1\n", "node 'a' is its own ancestor: a -> b -> a. Break the cycle by naming another parent."),
         (HEADER + "a\t\tA\t0\n", "no node is exclusive, so nothing could be answered. Set exclusive to 1 at the leaves."),
