@@ -3,7 +3,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=.venv/bin
-packages=(components pipeline schemas similarity stores trainer_module benchmarks)
+packages=(components few_shot pipeline schemas similarity stores trainer_module benchmarks)
 failed=()
 
 check() { # NAME COMMAND...: quiet unless it fails

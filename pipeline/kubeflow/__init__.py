@@ -1,0 +1,1 @@
+"""The pipeline on Kubeflow: compiled, and run one container a stage."""
