@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-PACKAGES = ["components", "pipeline", "schemas", "similarity", "stores", "trainer_module"]
+PACKAGES = ["components", "few_shot", "pipeline", "schemas", "similarity", "stores", "trainer_module"]
 
 # schemas, similarity and stores run in both environments, so what they need is all an app needs.
 CORE = ["numpy", "PyYAML", "pyahocorasick", "google-re2", "orjson", "google-crc32c"]

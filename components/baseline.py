@@ -15,8 +15,11 @@ log = logging.getLogger(__name__)
 
 
 @component
-def BaselineModel(baseline: OutputArtifact[Model], baseline_uri: Parameter[str], version: Parameter[int] = 0) -> None:
+def BaselineModel(
+    baseline: OutputArtifact[Model], baseline_uri: Parameter[str], version: Parameter[int] = 0, code: Parameter[str] = ""
+) -> None:
     """Copies the live SavedModel, so that the artifact stays whole when a newer version goes live."""
+    del code  # In the cache key only.
     if not fileio.exists(posixpath.join(baseline_uri, "saved_model.pb")):
         raise ModelError(f"{baseline_uri}: there is no SavedModel. Live version {version} is gone; restore it or remove live.json.")
     io_utils.copy_dir(baseline_uri, path_utils.serving_model_dir(baseline.uri))

@@ -12,8 +12,10 @@ from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEv
 from tfx.utils import path_utils
 
 from components.artifacts import Quarantine, RuleReport, TaxonomySnapshot, WideEvaluation
+from components.baseline_artifact import baseline_folder
 from components.evaluation.evaluate import evaluate
 from components.evaluation.evaluation_files import read_optional_json, write_evaluation
+from components.evaluation.judgements import JUDGEMENTS
 from components.evaluation.scoring import model_taxonomy
 from components.evaluation.verdict import read_validation, reasons
 from schemas.product import TEST
@@ -32,11 +34,12 @@ def CategoryEvaluator(
     rule_report: InputArtifact[RuleReport],
     quarantine: InputArtifact[Quarantine],
     evaluation: OutputArtifact[WideEvaluation],
+    baseline: InputArtifact[Model] = None,
     baseline_uri: Parameter[str] = "",
     block_products: Parameter[int] = 512,
     code: Parameter[str] = "",
 ) -> None:
-    """Writes `metrics.json`, `report.html`, `tfma.html` and `tfma/`; `evaluation/` says how.
+    """Writes `metrics.json`, `judgements.parquet`, `report.html`, `tfma.html` and `tfma/`; `evaluation/` says how.
 
     Args:
         examples: labelled examples; the test split is judged.
@@ -47,15 +50,17 @@ def CategoryEvaluator(
         rule_report: highlights of it go into the report.
         quarantine: its summary goes into the report.
         evaluation: where everything is written.
-        baseline_uri: folder of the SavedModel that is live; empty for none.
+        baseline: the model that is live, where it was looked up while the run goes.
+        baseline_uri: otherwise folder of the SavedModel that is live; empty for none.
         block_products: products scored at once.
         code: digest of the code behind this stage, so that the cache never serves an older one.
     """
     started = time.monotonic()
     folder = Path(path_utils.serving_model_path(model.uri))
     split = Path(examples.uri) / f"Split-{TEST}"
-    baseline = Path(baseline_uri) if baseline_uri else None
-    metrics = evaluate(split, folder, baseline, load_taxonomy(Path(taxonomy.uri) / "taxonomy.tsv"), int(block_products))
+    live = baseline_folder(baseline) or (Path(baseline_uri) if baseline_uri else None)
+    tree, judgements = load_taxonomy(Path(taxonomy.uri) / "taxonomy.tsv"), Path(evaluation.uri) / JUDGEMENTS
+    metrics = evaluate(split, folder, live, tree, int(block_products), judgements)
     result = read_validation(Path(validation.uri))
     blessed = (Path(blessing.uri) / constants.BLESSED_FILE_NAME).exists()
     metrics |= {"blessed": blessed, "reasons": [] if blessed else reasons(result)}

@@ -82,7 +82,7 @@ def _features_start(record: bytes) -> int:
 def _parsed_with_features(record: bytes, features: bytes) -> bytes:
     example = tf.train.Example.FromString(record)
     example.features.MergeFromString(features)
-    return bytes(example.SerializeToString())
+    return bytes(example.SerializeToString(deterministic=True))
 
 
 def without_features(record: bytes, names: Iterable[str]) -> bytes:
@@ -90,4 +90,4 @@ def without_features(record: bytes, names: Iterable[str]) -> bytes:
     example = tf.train.Example.FromString(record)
     for name in names:
         example.features.feature.pop(name, None)
-    return bytes(example.SerializeToString())
+    return bytes(example.SerializeToString(deterministic=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 _BLOCK_BYTES = 1 << 20
@@ -25,3 +26,9 @@ def folder_sha256(folder: Path) -> str:
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def names_sha256(digests: Mapping[str, str]) -> str:
+    """Returns one digest of names and the digests of what they name, whatever their order."""
+    lines = "".join(f"{name}\0{digests[name]}\n" for name in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest()

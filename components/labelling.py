@@ -182,7 +182,7 @@ class Labeller:
             feature[product.ANSWER_NODE].bytes_list.value.append(self._node_ids[answer.node])
             feature[product.ANSWER_EVENT].bytes_list.value.append(answer.event_id.encode())
             feature[product.CATEGORY_DEPTH].int64_list.value.append(self._depths[answer.node])
-        return bytes(example.features.SerializeToString())
+        return bytes(example.features.SerializeToString(deterministic=True))
 
 
 def _required_id(product_id: str | None, place: str) -> str:

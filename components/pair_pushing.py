@@ -2,69 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
-import os
+import logging
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from components.durable_files import make_folder, move, sync_tree
 from components.folder_digest import folder_sha256
+from components.push_folder import INDEXES, LIVE, MODELS, Live, Origin, PushFolder, disk_error, index_sha256, read_live, remove, who
+from components.push_history import PUSH, REMOVED, Change, append_changes, known_versions, rolled_back_versions
 from schemas.errors import NeighbourIndexError, PushError
 from similarity.manifest import IndexManifest, read_manifest, stamp_version, verify
 
-LIVE, MODELS, INDEXES = "live.json", "models", "indexes"
-_LOCK, _INCOMING = ".push.lock", ".incoming-"
+__all__ = ["INDEXES", "KEEP", "LIVE", "MODELS", "Live", "Origin", "RolledBackError", "push_pair", "read_live"]
+
+KEEP = 5
+UNKNOWN = Origin()
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Live:
-    """The pair that `live.json` names.
-
-    Attributes:
-        name: of the model.
-        version: of model and index alike.
-        model: folder of the SavedModel.
-        index: folder of the similarity index.
-    """
-
-    name: str
-    version: int
-    model: Path
-    index: Path
+class RolledBackError(PushError):
+    """A model that somebody went back from; a run must not make it live again in silence."""
 
 
-def read_live(folder: Path, name: str) -> Live | None:
-    """Returns what is live in a push folder; None where nothing has gone live yet.
-
-    Raises:
-        PushError: `live.json` is damaged, names another model, or a folder it names is gone.
-    """
-    path = folder / LIVE
-    try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-        live = Live(row["name"], int(row["version"]), folder / row["model"], folder / row["index"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise PushError(f"{path}: this can't be read: {error!r}. Name a version that is there, or remove the file to start anew.") from None
-    if live.name != name:
-        raise PushError(f"{path}: model {live.name!r} is live here, this run makes {name!r}. Set push.folder to another folder.")
-    for place in (live.model, live.index):
-        if not place.is_dir():
-            raise PushError(f"{path}: {place} is gone. Put it back, or name a version that is there in {LIVE}.")
-    return live
-
-
-def push_pair(model: Path, index: Path, folder: Path, name: str, now_s: int) -> int:
+def push_pair(
+    model: Path, index: Path, folder: Path, name: str, now_s: int, origin: Origin = UNKNOWN, keep: int = KEEP, by: str = ""
+) -> int:
     """Copies a model and its index under one version, and only then makes them live; returns the version.
 
-    The version is the time, or one more than the last version if that is later. Both copies are complete and on disk
-    under hidden names before the first is renamed; whatever fails, `live.json` names what it named before and nothing
-    of the new version stays. The pair that is live already isn't copied again: its version is returned.
+    The version is the time, or one more than the last version if that is later. Both copies are complete, compared with
+    the originals and on disk under hidden names before the first is renamed; whatever fails, `live.json` names what it
+    named before, and nothing of the new version stays, or goes with the next push. The pair that is live already isn't
+    copied again: its version is returned. Versions beyond the last `keep` are removed, but never the live one nor the
+    one that `aisle rollback` would go back to.
 
     Args:
         model: folder of the SavedModel.
@@ -72,22 +41,33 @@ def push_pair(model: Path, index: Path, folder: Path, name: str, now_s: int) -> 
         folder: `push.folder`, made when missing.
         name: of the model, a folder name.
         now_s: seconds since 1970.
+        origin: what the pair comes from; `live.json` and the history keep it.
+        keep: versions kept, 2 or more.
+        by: who pushes, as user@host; empty: whoever runs this process.
 
     Raises:
-        PushError: no SavedModel, a damaged index, an index of another model, or a folder that another model uses.
+        RolledBackError: somebody went back from this very model.
+        PushError: no SavedModel, a damaged index, an index of another model, a folder that another model uses or that
+            can't be written, or another process that pushes and doesn't end.
     """
-    if not name or name.startswith(".") or "/" in name:
-        raise PushError(f"name {name!r} isn't a folder name. Set run.name to letters, digits and dashes.")
+    place = PushFolder(folder, name)
     model_sha256, manifest = _checked_pair(model, index)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        live = read_live(folder, name)
-        if live and _is_live(live, model_sha256, manifest):
-            return live.version
-        _remove_leftovers(folder)
-        version = max(now_s, _last_version(folder, name, live) + 1)
-        _publish(model, index, folder, name, version)
-        return version
+    digests = (model_sha256, index_sha256(manifest))
+    version = 0
+    try:
+        with place.locked():
+            live = read_live(folder, name)
+            next_version = max(now_s, place.last_version() + 1)
+            place.tidy()
+            if live and _is_live(live, digests):
+                return live.version
+            _refuse_rolled_back(place, model_sha256)
+            version = next_version
+            _publish(place, model, index, _change(place, version, now_s, live, origin, digests, by or who()))
+            _remove_old(place, max(keep, 2), now_s, by or who())
+            return version
+    except OSError as error:
+        raise disk_error(place, error, version) from error
 
 
 def _checked_pair(model: Path, index: Path) -> tuple[str, IndexManifest]:
@@ -106,102 +86,74 @@ def _checked_pair(model: Path, index: Path) -> tuple[str, IndexManifest]:
     return digest, manifest
 
 
-def _is_live(live: Live, model_sha256: str, manifest: IndexManifest) -> bool:
-    return read_manifest(live.index).sha256 == manifest.sha256 and folder_sha256(live.model) == model_sha256
+def _is_live(live: Live, digests: tuple[str, str]) -> bool:
+    return (folder_sha256(live.model), index_sha256(read_manifest(live.index))) == digests
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Lets one process push at a time, so that versions only grow; the lock falls with the process."""
-    with (folder / _LOCK).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _refuse_rolled_back(place: PushFolder, model_sha256: str) -> None:
+    changes = place.changes()
+    known = known_versions(changes)
+    for version in sorted(rolled_back_versions(changes), reverse=True):
+        if known[version].model_sha256 == model_sha256:
+            raise RolledBackError(
+                f"{place.folder}: this is the model of version {version}, which was rolled back, so it doesn't go live by itself. "
+                f"Make it live again with aisle rollback --to {version}, or change what it is made from."
+            )
 
 
-def _last_version(folder: Path, name: str, live: Live | None) -> int:
-    """Returns the highest version there is or was live, a half one left by a crash included; 0 for none."""
-    places = [*(folder / MODELS / name).glob("*"), *(folder / INDEXES / name).glob("*")]
-    return max([int(place.name) for place in places if place.name.isdecimal()] + [live.version if live else 0])
+def _change(place: PushFolder, version: int, now_s: int, live: Live | None, origin: Origin, digests: tuple[str, str], by: str) -> Change:
+    changes = place.changes()
+    return Change(
+        number=changes[-1].number + 1 if changes else 1,
+        at_ms=now_s * 1000,
+        event=PUSH,
+        version=version,
+        before=live.version if live else 0,
+        by=by,
+        run=origin.run,
+        round=origin.round,
+        baseline_version=origin.baseline_version,
+        model_sha256=digests[0],
+        index_sha256=digests[1],
+    )
 
 
-def _remove_leftovers(folder: Path) -> None:
-    for place in folder.glob(f"{_INCOMING}*"):
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _publish(model: Path, index: Path, folder: Path, name: str, version: int) -> None:
-    incoming = folder / f"{_INCOMING}{version}"
-    targets = {INDEXES: folder / INDEXES / name / str(version), MODELS: folder / MODELS / name / str(version)}
+def _publish(place: PushFolder, model: Path, index: Path, change: Change) -> None:
+    version = change.version
+    incoming = place.incoming(version)
     try:
-        _copy(index, incoming / INDEXES)
-        stamp_version(incoming / INDEXES, version)
-        _copy(model, incoming / MODELS)
-        for kind, target in targets.items():
-            _sync_folder(incoming / kind)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _rename(incoming / kind, target)
-            _sync(target.parent)
-        _point(folder, name, version, incoming)
+        make_folder(incoming)
+        _copy_pair(model, index, incoming, change)
+        move(incoming / INDEXES, place.index(version))
+        move(incoming / MODELS, place.model(version))
+        place.commit(change)
+        append_changes(place.folder, [change])
     except BaseException:
-        for target in targets.values() if not _points_to(folder, version) else ():
-            _take_back(target, incoming)
+        if not place.is_committed(version):
+            place.take_back(version)
         raise
     finally:
-        shutil.rmtree(incoming, ignore_errors=True)
+        remove(incoming)
 
 
-def _copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target)
+def _copy_pair(model: Path, index: Path, incoming: Path, change: Change) -> None:
+    shutil.copytree(index, incoming / INDEXES)
+    stamp_version(incoming / INDEXES, change.version)
+    shutil.copytree(model, incoming / MODELS)
+    sync_tree(incoming)
+    copied = index_sha256(verify(incoming / INDEXES, change.version)), folder_sha256(incoming / MODELS)
+    if copied != (change.index_sha256, change.model_sha256):
+        raise PushError(f"{model}: the pair changed while it was copied. Push it again when nothing writes to it.")
 
 
-def _rename(source: Path, target: Path) -> None:
-    if target.exists():
-        raise PushError(f"{target}: this version is there already. Remove it, or push again for a later one.")
-    source.rename(target)
-
-
-def _take_back(target: Path, incoming: Path) -> None:
-    """Hides a version in one step before it is removed, so that no server sees half of it."""
-    if target.exists():
-        incoming.mkdir(parents=True, exist_ok=True)
-        target.rename(incoming / f"{target.parent.parent.name}-failed")
-
-
-def _points_to(folder: Path, version: int) -> bool:
-    """Returns whether the version is live already: then the push is done, even if an error comes after."""
+def _remove_old(place: PushFolder, keep: int, now_s: int, by: str) -> None:
+    """Removes versions that nobody will go back to; a failure here mustn't undo the push, the next one tries again."""
     try:
-        return bool(json.loads((folder / LIVE).read_text(encoding="utf-8"))["version"] == version)
-    except FileNotFoundError:
-        return False
-
-
-def _point(folder: Path, name: str, version: int, incoming: Path) -> None:
-    row: dict[str, Any] = {
-        "name": name,
-        "version": version,
-        "model": f"{MODELS}/{name}/{version}",
-        "index": f"{INDEXES}/{name}/{version}",
-    }
-    temporary = incoming / LIVE
-    temporary.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
-    _sync(temporary)
-    _replace(temporary, folder / LIVE)
-    _sync(folder)
-
-
-def _replace(source: Path, target: Path) -> None:
-    source.replace(target)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Puts a folder and everything in it on disk, so that a name never outlives a crash that its content didn't."""
-    for path in [*folder.rglob("*"), folder]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+        live = place.changes()[-1].version
+        for version in place.whole_versions()[keep:]:
+            if version not in (live, *place.earlier_versions(live)[:1]):
+                place.discard(version)
+                append_changes(place.folder, [Change(place.changes()[-1].number + 1, now_s * 1000, REMOVED, version, by=by)])
+                log.info("pair_pushing removed=%d keep=%d", version, keep)
+    except OSError as error:
+        log.warning("pair_pushing not_removed=%s reason=%s", error.filename, error.strerror)

@@ -17,6 +17,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from tfx.utils import path_utils
 
 from components.artifacts import ScoredPool
+from components.baseline_artifact import baseline_folder, baseline_version
 from components.folder_digest import folder_sha256
 from components.pool_scoring import ChosenModel, Scorer, choose_model, read_model_description, score_file, split_files
 from components.scored_pool import PoolManifest, pool_files, write_pool_manifest
@@ -76,11 +77,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 def _chosen(input_dict: dict[str, Any], exec_properties: dict[str, Any]) -> ChosenModel:
     model = artifact_utils.get_single_instance(input_dict["model"])
     blessing = artifact_utils.get_single_instance(input_dict["model_blessing"])
+    found = input_dict.get("baseline")
+    baseline = artifact_utils.get_single_instance(found) if found else None
     return choose_model(
         path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)),
         model_utils.is_model_blessed(blessing),
-        exec_properties.get("baseline_uri") or "",
-        int(exec_properties.get("baseline_version") or 0),
+        str(baseline_folder(baseline) or exec_properties.get("baseline_uri") or ""),
+        baseline_version(baseline) or int(exec_properties.get("baseline_version") or 0),
     )
 
 
@@ -113,6 +116,7 @@ class PoolScorerSpec(ComponentSpec):
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "model": ChannelParameter(type=standard_artifacts.Model),
         "model_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "baseline": ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
     OUTPUTS = {"scored_pool": ChannelParameter(type=ScoredPool)}
     PARAMETERS = {
@@ -130,7 +134,8 @@ class PoolScorer(base_beam_component.BaseBeamComponent):
         examples: labelled examples, both splits.
         model: the run's candidate.
         model_blessing: the candidate scores if it is blessed, or if there is no live model.
-        baseline_uri: folder of the live SavedModel; empty: none.
+        baseline: the live model, where it was looked up while the run goes.
+        baseline_uri: otherwise folder of the live SavedModel; empty: none.
         baseline_version: its version.
         block_products: products scored at once.
         code: digest of the code, so that the cache notices a change.
@@ -148,11 +153,13 @@ class PoolScorer(base_beam_component.BaseBeamComponent):
         baseline_version: int = 0,
         block_products: int = 512,
         code: str = "",
+        baseline: BaseChannel | None = None,
     ) -> None:
         spec = PoolScorerSpec(
             examples=examples,
             model=model,
             model_blessing=model_blessing,
+            baseline=baseline,
             baseline_uri=baseline_uri,
             baseline_version=baseline_version,
             block_products=block_products,

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -12,9 +14,13 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.artifacts import Quarantine
+from components.feeds.files import find_feeds
+from components.feeds.fingerprint import feeds_fingerprint
 from components.product_ingest import Feed, ingest
 from schemas.product import SPLITS
 from schemas.settings import IngestSettings, NetworkSettings
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +42,22 @@ def ProductExampleGen(
     Args:
         examples: gets `Split-dev` and `Split-test`.
         quarantine: gets `quarantine.jsonl` and `summary.json`.
-        feeds: JSON list of `{network, settings, files}`; later files win.
+        feeds: JSON list of `{network, settings, files}`, the files by name or glob pattern; later files win.
         ingest: JSON of `IngestSettings`.
         seed: draws the split.
         dense: JSON object of vector fields and their sizes.
-        fingerprint: content hash of all feed files and of the split file, so that the cache goes by content.
+        fingerprint: content hash of all feed files and of the split file, so that the cache goes by content; anything that
+            isn't one, such as a value never used before, makes the stage compute it.
         code: hash of the code, so that the cache notices new code.
         beam_pipeline: given by TFX.
     """
+    fingerprint = true_fingerprint(feeds, ingest, fingerprint)
     summary = run_ingest(feeds, ingest, seed, dense, examples.uri, quarantine.uri, beam_pipeline)
     examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
     examples.set_string_custom_property("file_format", "tfrecords_gzip")
     examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
     examples.set_string_custom_property("input_fingerprint", fingerprint)
+    quarantine.set_string_custom_property("input_fingerprint", fingerprint)
     for name in ("rows", "refused", "duplicates", "groups"):
         quarantine.set_int_custom_property(name, summary[name])
     log.info("product_example_gen rows=%d refused=%d fingerprint=%s", summary["rows"], summary["refused"], fingerprint[:12])
@@ -73,8 +82,16 @@ def run_ingest(
 def parse_feeds(feeds: str) -> list[Feed]:
     """Returns the files of the parameter `feeds`, numbered in their order."""
     networks = [(entry["network"], _network_settings(entry["settings"]), entry["files"]) for entry in json.loads(feeds)]
-    files = [(network, settings, path) for network, settings, paths in networks for path in paths]
+    files = [(network, settings, path) for network, settings, paths in networks for path in find_feeds(paths, Path.cwd(), network)]
     return [Feed(number, network, settings, path) for number, (network, settings, path) in enumerate(files)]
+
+
+def true_fingerprint(feeds: str, settings: str, fingerprint: str) -> str:
+    """Returns `fingerprint` where it is a digest, else the digest of what the files hold now."""
+    if _DIGEST.fullmatch(fingerprint):
+        return fingerprint
+    split = json.loads(settings)["split"]
+    return feeds_fingerprint([*(feed.path for feed in parse_feeds(feeds)), *([split] if split else [])])
 
 
 def _network_settings(values: dict[str, Any]) -> NetworkSettings:

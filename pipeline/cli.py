@@ -20,6 +20,12 @@ VERBS = {
     "predict": ("predict", "put the products of a feed into categories with the live model"),
     "evaluate": ("evaluate", "show the scores of the latest run"),
     "export": ("export", "copy the live model and its index into a folder"),
+    "runs": ("runs", "list the runs: how they ended, how good they are, what they pushed"),
+    "lineage": ("lineage", "show what a version comes from and what was made from it"),
+    "diff": ("diff", "show how two versions differ, down to the products that changed"),
+    "rollback": ("rollback", "make the previous pair of model and index live again"),
+    "compile": ("compile", "write the pipeline as a specification for Kubeflow"),
+    "submit": ("submit", "submit the pipeline to Kubeflow, as a run or on a schedule"),
 }
 EPILOG = """examples:
   aisle demo-catalogue demo && aisle run --config demo/aisle.yaml

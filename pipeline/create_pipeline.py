@@ -3,67 +3,51 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfx.components import Evaluator, ExampleValidator, StatisticsGen, Trainer, Transform, Tuner
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components import ExampleValidator, StatisticsGen, Transform
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration import metadata
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import trainer_pb2, transform_pb2
+from tfx.proto import transform_pb2
 
 from components.anomaly_gate import AnomalyGate
 from components.baseline import BaselineModel
+from components.baseline_lookup import BaselineLookup
 from components.category_evaluator import CategoryEvaluator
 from components.evaluation.gate import eval_config
 from components.index_builder import IndexBuilder
 from components.label_join import LabelJoin
+from components.model_gate import ModelGate
 from components.pair_pusher import PairPusher
 from components.pool_scorer import PoolScorer
 from components.product_example_gen import ProductExampleGen
+from components.product_schema_gen import ProductSchemaGen
 from components.sampler import Sampler
 from components.smoke_tester import SmokeTester
 from components.snapshots import LabelSnapshotGen, RuleSnapshotGen, TaxonomySnapshotGen
-from pipeline.code_version import code_version
+from components.training import SnapshotTrainer, SnapshotTuner
+from pipeline.code_version import stage_code
 from pipeline.plan import RunPlan
 from schemas.features import FeatureConfig, features_from_json
 from schemas.product import ANSWER_NODE, DEV, RULE_NODES, TEST
 from schemas.settings import EvaluationSettings
 from trainer_module.preprocessing import config_for_transform
 
-# The code each stage depends on beside its own file; a change there makes the cache run it again.
-_VOCABULARY = tuple(
-    f"schemas/{name}.py"
-    for name in ("cleaning", "errors", "features", "grouping", "label_event", "product", "rules", "shown_title", "taxonomy", "text")
-)
-_FEEDS = (
-    "components/feeds", "components/product_ingest.py", "components/ingest_plan.py",
-    "components/example_records.py", "components/product_example_gen.py",
-)  # fmt: skip
-_LABELS = (
-    "components/label_join.py", "components/labelling.py", "components/rule_matching.py",
-    "components/rule_report.py", "components/example_bytes.py", "components/example_records.py", "components/snapshot_files.py",
-)  # fmt: skip
-_SNAPSHOTS = (
-    "components/snapshots.py", "components/snapshot_files.py", "components/frozen_events.py",
-    "components/rule_matching.py", "stores",
-)  # fmt: skip
-_SCORING = ("components/pool_scorer.py", "components/pool_scoring.py", "components/scored_pool.py", "components/folder_digest.py")
-_SAMPLING = ("components/sampler.py", "components/sampling", "components/sampling_batch.py", "components/scored_pool.py")
-_INDEX = ("components/index_builder.py", "components/index_building.py", "components/scored_pool.py", "similarity")
-_SMOKE = ("components/smoke_tester.py", "components/smoke_testing.py")
-_PUSH = ("components/pair_pusher.py", "components/pair_pushing.py", "components/folder_digest.py", "similarity/manifest.py")
 
-
-def create_pipeline(plan: RunPlan, schema_file: Path) -> Pipeline:
+def create_pipeline(plan: RunPlan, schema_file: Path, at_runtime: Mapping[str, RuntimeParameter] | None = None) -> Pipeline:
     """Returns the TFX pipeline of a run.
 
     Args:
         plan: what to run on.
         schema_file: the fields' schema, as `write_schema` wrote it.
+        at_runtime: what is told when a run starts instead of planned, on Kubeflow: the digests of the plan by name, and
+            `live`, which makes the live model be looked up while the run goes.
     """
-    settings = plan.settings
+    settings, told = plan.settings, at_runtime or {}
     run, root = settings["run"], Path(settings["run"]["root"])
 
     examples = ProductExampleGen(
@@ -71,22 +55,32 @@ def create_pipeline(plan: RunPlan, schema_file: Path) -> Pipeline:
         ingest=json.dumps(settings["ingest"]),
         seed=run["seed"],
         dense=json.dumps(_dense_fields(plan)),
-        fingerprint=plan.feeds_sha256,
-        code=_code(*_FEEDS),
+        fingerprint=told.get("feeds_sha256", plan.feeds_sha256),
+        code=stage_code("ProductExampleGen"),
     )
-    taxonomy = TaxonomySnapshotGen(path=plan.taxonomy, sha256=plan.taxonomy_sha256, code=_code(*_SNAPSHOTS))
-    rules = RuleSnapshotGen(taxonomy=taxonomy.outputs["taxonomy"], path=plan.rules, sha256=plan.rules_sha256, code=_code(*_SNAPSHOTS))
+    taxonomy = TaxonomySnapshotGen(
+        path=plan.taxonomy, sha256=told.get("taxonomy_sha256", plan.taxonomy_sha256), code=stage_code("TaxonomySnapshotGen")
+    )
+    rules = RuleSnapshotGen(
+        taxonomy=taxonomy.outputs["taxonomy"],
+        path=plan.rules,
+        sha256=told.get("rules_sha256", plan.rules_sha256),
+        code=stage_code("RuleSnapshotGen"),
+    )
     labels = LabelSnapshotGen(
-        events=json.dumps(plan.events), store=settings["labels"]["store"], sha256=plan.labels_sha256, code=_code(*_SNAPSHOTS)
+        events=json.dumps(plan.events),
+        store=settings["labels"]["store"],
+        sha256=told.get("labels_sha256", plan.labels_sha256),
+        code=stage_code("LabelSnapshotGen"),
     )
-    schema = ImportSchemaGen(schema_file=str(schema_file))
+    schema = ProductSchemaGen(text=schema_file.read_text(encoding="utf-8"), code=stage_code("ProductSchemaGen"))
     checks = _checks(plan, examples, schema)
     labelled = LabelJoin(
         examples=examples.outputs["examples"],
         taxonomy=taxonomy.outputs["taxonomy"],
         rules=rules.outputs["rules"],
         labels=labels.outputs["labels"],
-        code=_code(*_LABELS),
+        code=stage_code("LabelJoin"),
     )
     labelled_examples = labelled.outputs["labelled_examples"]
     transform = Transform(
@@ -96,30 +90,35 @@ def create_pipeline(plan: RunPlan, schema_file: Path) -> Pipeline:
         splits_config=transform_pb2.SplitsConfig(analyze=[DEV], transform=[DEV]),
         custom_config={
             **config_for_transform(_features(plan), (ANSWER_NODE, RULE_NODES)),
-            "code": code_version(("trainer_module/preprocessing.py", "schemas/features.py", "schemas/product.py")),
+            "code": stage_code("Transform"),
         },
         disable_statistics=True,
     )
+    baseline = _baseline(plan, told.get("live"))
+    compared = {"baseline": baseline.outputs["baseline"]} if baseline and told else {}
     training: dict[str, Any] = {
+        "split": DEV,
+        "custom_config": training_config(plan),
         "examples": transform.outputs["transformed_examples"],
         "transform_graph": transform.outputs["transform_graph"],
-        "train_args": trainer_pb2.TrainArgs(splits=[DEV]),
-        "eval_args": trainer_pb2.EvalArgs(splits=[DEV]),
-        "custom_config": training_config(plan),
+        "taxonomy": taxonomy.outputs["taxonomy"],
+        "rules": rules.outputs["rules"],
+        "labels": labels.outputs["labels"],
+        "quarantine": examples.outputs["quarantine"],
+        **({"base_model": baseline.outputs["baseline"]} if baseline and settings["model"]["warm_start"] else {}),
     }
-    tuner = Tuner(tuner_fn="trainer_module.tuner.tuner_fn", **training) if settings["tuner"]["enabled"] else None
+    tuner = SnapshotTuner(tuner_fn="trainer_module.tuner.tuner_fn", **training).with_id("Tuner") if settings["tuner"]["enabled"] else None
     tuned = {"hyperparameters": tuner.outputs["best_hyperparameters"]} if tuner else {}
-    trainer = Trainer(run_fn="trainer_module.trainer.run_fn", **training, **tuned)
+    trainer = SnapshotTrainer(run_fn="trainer_module.trainer.run_fn", **training, **tuned).with_id("Trainer")
     model = trainer.outputs["model"]
-    baseline = BaselineModel(baseline_uri=plan.baseline_uri, version=plan.baseline_version) if plan.baseline_uri else None
-    gate = Evaluator(
+    gate = ModelGate(
         examples=labelled_examples,
         model=model,
         schema=schema.outputs["schema"],
         eval_config=eval_config(EvaluationSettings(**settings["evaluation"]), with_baseline=baseline is not None),
         example_splits=[TEST],
         **({"baseline_model": baseline.outputs["baseline"]} if baseline else {}),
-    )
+    ).with_id("Evaluator")
     blessing = gate.outputs["blessing"]
     wide = CategoryEvaluator(
         examples=labelled_examples,
@@ -131,9 +130,10 @@ def create_pipeline(plan: RunPlan, schema_file: Path) -> Pipeline:
         quarantine=examples.outputs["quarantine"],
         baseline_uri=plan.baseline_uri,
         block_products=settings["scoring"]["block_products"],
-        code=_code("components/evaluation", "components/category_evaluator.py", "components/example_records.py"),
+        code=stage_code("CategoryEvaluator"),
+        **compared,
     )
-    smoke = SmokeTester(model=model, examples=labelled_examples, code=_code(*_SMOKE))
+    smoke = SmokeTester(model=model, examples=labelled_examples, code=stage_code("SmokeTester"))
     pool = PoolScorer(
         examples=labelled_examples,
         model=model,
@@ -141,14 +141,15 @@ def create_pipeline(plan: RunPlan, schema_file: Path) -> Pipeline:
         baseline_uri=plan.baseline_uri,
         baseline_version=plan.baseline_version,
         block_products=settings["scoring"]["block_products"],
-        code=_code(*_SCORING),
+        code=stage_code("PoolScorer"),
+        **compared,
     )
     index = IndexBuilder(
         scored_pool=pool.outputs["scored_pool"],
         taxonomy=taxonomy.outputs["taxonomy"],
         **settings["index"],
         seed=run["seed"],
-        code=_code(*_INDEX),
+        code=stage_code("IndexBuilder"),
     )
     pusher = PairPusher(
         model=model,
@@ -157,7 +158,11 @@ def create_pipeline(plan: RunPlan, schema_file: Path) -> Pipeline:
         index=index.outputs["index"],
         push_folder=settings["push"]["folder"],
         name=run["name"],
-        code=_code(*_PUSH),
+        round=plan.round,
+        baseline_version=plan.baseline_version,
+        keep=settings["push"]["keep"],
+        code=stage_code("PairPusher"),
+        **compared,
     )
     sampler = Sampler(
         scored_pool=pool.outputs["scored_pool"],
@@ -165,7 +170,7 @@ def create_pipeline(plan: RunPlan, schema_file: Path) -> Pipeline:
         pushed_model=pusher.outputs["pushed_model"],
         **settings["sampling"],
         seed=run["seed"],
-        code=_code(*_SAMPLING),
+        code=stage_code("Sampler"),
     )
     optional = [component for component in (tuner, baseline) if component]
     components = [
@@ -201,8 +206,17 @@ def training_config(plan: RunPlan) -> dict[str, Any]:
             "rules_sha256": plan.rules_sha256,
             "labels_sha256": plan.labels_sha256,
         },
-        "code": _code("trainer_module"),
+        "code": stage_code("Trainer", *(("Tuner",) if settings["tuner"]["enabled"] else ())),
     }
+
+
+def _baseline(plan: RunPlan, live: RuntimeParameter | None) -> BaseComponent | None:
+    if live:
+        folder, name = plan.settings["push"]["folder"], plan.settings["run"]["name"]
+        return BaselineLookup(push_folder=folder, name=name, live=live, code=stage_code("BaselineLookup")).with_id("BaselineModel")
+    if not plan.baseline_uri:
+        return None
+    return BaselineModel(baseline_uri=plan.baseline_uri, version=plan.baseline_version, code=stage_code("BaselineModel"))
 
 
 def _checks(plan: RunPlan, examples: BaseComponent, schema: BaseComponent) -> list[BaseComponent]:
@@ -210,7 +224,7 @@ def _checks(plan: RunPlan, examples: BaseComponent, schema: BaseComponent) -> li
         return []
     statistics = StatisticsGen(examples=examples.outputs["examples"])
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
-    gate = AnomalyGate(anomalies=validator.outputs["anomalies"], code=_code("components/anomaly_gate.py"))
+    gate = AnomalyGate(anomalies=validator.outputs["anomalies"], code=stage_code("AnomalyGate"))
     return [statistics, validator, gate]
 
 
@@ -220,7 +234,3 @@ def _features(plan: RunPlan) -> FeatureConfig:
 
 def _dense_fields(plan: RunPlan) -> dict[str, int]:
     return dict(_features(plan).dense_fields)
-
-
-def _code(*parts: str) -> str:
-    return code_version((*_VOCABULARY, *parts))

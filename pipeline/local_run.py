@@ -3,10 +3,10 @@
 import pipeline.quiet  # noqa: F401, I001 - must come before TensorFlow
 
 import argparse
+import contextlib
 import hashlib
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -22,20 +22,18 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.portable import launcher
 
-from pipeline import events
+from pipeline import content_cache, events
+from pipeline.causes import find_cause
 from pipeline.create_pipeline import create_pipeline
 from pipeline.plan import RunPlan, read_plan
 from pipeline.results import collect_results
-from schemas import errors
-from schemas.errors import AisleError
+from pipeline.root_state import clear_unfinished
 from schemas.features import features_from_json
 from trainer_module.zoo.registry import family
 
 _SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "products.pbtxt"
 # Only our own loggers tell what a stage did; their last line of a stage is shown beside its time.
 _OURS = ("components", "trainer_module", "similarity", "stores")
-# Beam passes a worker's exception on as its traceback's text, with a note of the step behind it.
-_WRITTEN = re.compile(r"schemas\.errors\.(\w+): (.+?)(?: \[while running [^\n]*)?(?:\n|$)")
 
 
 def write_schema(plan: RunPlan, folder: Path) -> Path:
@@ -80,7 +78,7 @@ def _configure_logging(stream: TextIO) -> None:
 
 
 class _ReportingLauncher(launcher.Launcher):
-    """TFX's launcher, which says when a stage starts, ends, or came from the cache."""
+    """TFX's launcher, which says when a stage starts, ends, or came from the cache, and digests what a stage made."""
 
     stream: TextIO = sys.stdout
     _executed = False
@@ -97,6 +95,20 @@ class _ReportingLauncher(launcher.Launcher):
         type(self)._executed = True
         return super()._run_executor(execution_info)
 
+    def _publish_successful_execution(self, execution_id: int, contexts: Any, output_dict: Any, executor_output: Any) -> None:
+        # An executor's own copies of the artifacts win over the launcher's, so both get the digest.
+        theirs = executor_output.output_artifacts.values() if executor_output else ()
+        copies = [artifact for found in theirs for artifact in found.artifacts]
+        content_cache.add_digests([*(artifact.mlmd_artifact for found in output_dict.values() for artifact in found), *copies])
+        super()._publish_successful_execution(execution_id, contexts, output_dict, executor_output)
+
+
+def _use_our_launcher(stream: TextIO) -> None:
+    """Puts our launcher and our cache in the place of TFX's, because the local runner offers no hook for either."""
+    _ReportingLauncher.stream = stream
+    launcher.Launcher = _ReportingLauncher
+    launcher.cache_utils = content_cache
+
 
 def run_plan(plan: RunPlan, stream: TextIO) -> dict[str, Any]:
     """Runs every stage and returns the results, as `aisle run --json` prints them.
@@ -109,30 +121,10 @@ def run_plan(plan: RunPlan, stream: TextIO) -> dict[str, Any]:
     schema_file = write_schema(plan, root / "inputs")
     composed = create_pipeline(plan, schema_file)
     events.send(stream, events.PLAN, stages=[component.id for component in composed.components])
-    _ReportingLauncher.stream = stream
-    launcher.Launcher = _ReportingLauncher  # The local runner offers no hook.
+    _use_our_launcher(stream)
+    clear_unfinished(root)
     LocalDagRunner().run(composed)
     return collect_results(root, plan)
-
-
-def find_cause(error: BaseException) -> AisleError | None:
-    """Returns the user's error behind an exception: itself, what caused it, or what a Beam worker wrote of it as text."""
-    chain: list[BaseException] = []
-    seen: BaseException | None = error
-    while seen is not None and seen not in chain:
-        if isinstance(seen, AisleError):
-            return seen
-        chain.append(seen)
-        seen = seen.__cause__ or seen.__context__
-    return next((found for found in map(_written_cause, chain) if found), None)
-
-
-def _written_cause(error: BaseException) -> AisleError | None:
-    match = _WRITTEN.search(str(error))
-    kind = getattr(errors, match[1], None) if match else None
-    if match is None or not isinstance(kind, type) or not issubclass(kind, AisleError):
-        return None
-    return kind(match[2].strip())
 
 
 def _end_with_parent() -> None:
@@ -152,11 +144,13 @@ def main() -> int:
     _configure_logging(stream)
     if arguments.end_with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    plan = read_plan(arguments.plan)
     try:
-        results = run_plan(read_plan(arguments.plan), stream)
+        results = run_plan(plan, stream)
     except Exception as error:
-        traceback.print_exc()
-        cause = find_cause(error)
+        with contextlib.suppress(OSError):  # A full disk has no room for the log either.
+            traceback.print_exc()
+        cause = find_cause(error, Path(plan.settings["run"]["root"]))
         message = str(cause) if cause else f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         events.send(stream, events.ERROR, message=message, ours=cause is not None, exit_code=cause.exit_code if cause else 1)
         return 1

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.feeds.fingerprint import feeds_fingerprint
+from components.pair_pushing import MODELS, Live
 from pipeline.case_folder import write_case_events
+from pipeline.code_version import STAGES, stage_code
 from pipeline.inputs import check_training, live_pair, network_feeds, read_events, read_features, read_rules, read_taxonomy, resolved
 from schemas.label_event import events_sha256
 from schemas.rules import rules_sha256
 from schemas.settings import Settings
+
+# Settings and stages a pair of model and index doesn't depend on: what checks, what picks the batch, and where it is run.
+_NOT_OF_A_PAIR = ("beam", "catalogue", "kubeflow", "push", "sampling", "statistics")
+_STAGES_AFTER = ("AnomalyGate", "Sampler")
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ class RunPlan:
         taxonomy, rules: files; `rules` is empty for none.
         taxonomy_sha256, rules_sha256, labels_sha256: digests of the content.
         events: files of label events read beside the store.
-        baseline_uri: folder of the live SavedModel; empty when nothing is live.
+        round: digest of everything a pair of model and index is made from, but the baseline.
+        baseline_uri: folder of the SavedModel this round is judged against; empty when nothing is live.
         baseline_version: its version, 0 when nothing is live.
     """
 
@@ -42,6 +50,7 @@ class RunPlan:
     rules_sha256: str
     events: list[str]
     labels_sha256: str
+    round: str
     baseline_uri: str
     baseline_version: int
 
@@ -63,13 +72,12 @@ def plan_run(settings: Settings) -> RunPlan:
     label_events = read_events(settings)
     features = read_features(settings)
     check_training(settings)
-    live = live_pair(settings)
     split = [settings.ingest.split] if settings.ingest.split else []
     events = list(settings.labels.events)
     case_events = Path(settings.run.root) / "inputs" / "label_events.jsonl"
     if settings.catalogue.folder and write_case_events(settings, case_events):
         events.append(str(case_events))
-    return RunPlan(
+    plan = RunPlan(
         settings=dataclasses.asdict(settings),
         feeds=[feed.plain() for feed in feeds],
         feeds_sha256=feeds_fingerprint([*(file for feed in feeds for file in feed.files), *split]),
@@ -80,9 +88,39 @@ def plan_run(settings: Settings) -> RunPlan:
         rules_sha256=rules_sha256(rules),
         events=events,
         labels_sha256=events_sha256(label_events),
-        baseline_uri=str(live.model) if live else "",
-        baseline_version=live.version if live else 0,
+        round="",
+        baseline_uri="",
+        baseline_version=0,
     )
+    plan = dataclasses.replace(plan, round=_round_digest(plan))
+    model, version = _baseline(Path(settings.push.folder), live_pair(settings), plan.round)
+    return dataclasses.replace(plan, baseline_uri=model, baseline_version=version)
+
+
+def _round_digest(plan: RunPlan) -> str:
+    """Returns a digest of all a pair is made from, so that a round knows the pair it made, whatever is live by now."""
+    settings = {name: section for name, section in plan.settings.items() if name not in _NOT_OF_A_PAIR}
+    settings["run"] = {name: value for name, value in settings["run"].items() if name != "cache"}
+    row = dataclasses.asdict(dataclasses.replace(plan, settings=settings))
+    row["code"] = stage_code(*(stage for stage in STAGES if stage not in _STAGES_AFTER))
+    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _baseline(folder: Path, live: Live | None, round_digest: str) -> tuple[str, int]:
+    """Returns the model a round is judged against, and its version.
+
+    That is the live one; but where the live one was made by this very round, it is the one the round was judged against
+    then. Otherwise the same command, given again, would judge a model against itself.
+    """
+    if live is None:
+        return "", 0
+    if live.origin.round != round_digest:
+        return str(live.model), live.version
+    before = live.origin.baseline_version
+    if not before:
+        return "", 0
+    model = folder / MODELS / live.name / str(before)
+    return (str(model), before) if model.is_dir() else (str(live.model), live.version)
 
 
 def read_plan(path: Path) -> RunPlan:

@@ -24,13 +24,13 @@ class Progress:
     """Prints events as they come; on a terminal the running stage has a live line.
 
     Args:
-        stream: where to.
+        stream: where to; by default standard error.
         live: draw over the last line; by default where the stream is a terminal.
     """
 
-    def __init__(self, stream: TextIO = sys.stderr, live: bool | None = None) -> None:
-        self._stream = stream
-        self._live = stream.isatty() if live is None else live
+    def __init__(self, stream: TextIO | None = None, live: bool | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._live = self._stream.isatty() if live is None else live
         self._lock = threading.Lock()
         self._stages: list[str] = []
         self._running, self._started_s, self._number = "", time.monotonic(), 0

@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+from ml_metadata import errors as metadata_errors
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
+from components.push_folder import PushFolder
+from components.push_history import rolled_back_versions
 from pipeline.plan import RunPlan
+from pipeline.root_state import METADATA, metadata_way_out, take_back_cut_off_write
 from schemas.errors import StoreError
 
 _OUTPUT = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.DECLARED_OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
@@ -21,15 +26,25 @@ def open_metadata(root: Path) -> metadata_store.MetadataStore:
     """Opens the metadata of the runs under `root` for reading.
 
     Raises:
-        StoreError: nothing has run there yet.
+        StoreError: nothing has run there yet, or the metadata is damaged.
     """
-    path = root / "metadata.sqlite"
+    path = root / METADATA
     if not path.exists():
         raise StoreError(f"{root}: nothing has run here yet. Start with aisle run, or set run.root.")
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = str(path)
     config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-    return metadata_store.MetadataStore(config)
+    try:
+        take_back_cut_off_write(path)
+        return metadata_store.MetadataStore(config)
+    except (RuntimeError, sqlite3.Error, metadata_errors.StatusError) as error:
+        raise metadata_error(root, error) from None
+
+
+def metadata_error(root: Path, error: Exception) -> StoreError:
+    """Returns the error a person reads when the metadata of the runs can't be read."""
+    problem = str(error).partition(" query:")[0].splitlines()[0]
+    return StoreError(f"{root / METADATA}: the metadata of the runs can't be read: {problem}. {metadata_way_out(problem, root)}")
 
 
 def latest_artifacts(root: Path, complete_with: str = "") -> dict[str, metadata_store_pb2.Artifact]:
@@ -72,7 +87,7 @@ def latest_folder(root: Path, name: str) -> Path:
     """
     folder = Path(latest_artifacts(root, name)[name].uri)
     if not folder.is_dir():
-        raise StoreError(f"{folder}: the latest {name} is gone. Run again; a stage whose output is gone needs --set run.cache=false.")
+        raise StoreError(f"{folder}: the latest {name} is gone. Run again: aisle run.")
     return folder
 
 
@@ -85,10 +100,8 @@ def collect_results(root: Path, plan: RunPlan) -> dict[str, Any]:
     rules = _json(uri["LabelJoin.rule_report"] / "rule_report.json")
     batch = _json(uri["Sampler.batch"] / "manifest.json")
     index = _json(uri["IndexBuilder.index"] / "manifest.json")
-    pushed = artifacts["PairPusher.pushed_model"].custom_properties
-    version = int(pushed["pushed_version"].string_value or 0) if "pushed_version" in pushed else 0
-    live = Path(plan.settings["push"]["folder"])
-    name = plan.settings["run"]["name"]
+    live, name = Path(plan.settings["push"]["folder"]), plan.settings["run"]["name"]
+    version, not_live = _went_live(artifacts["PairPusher.pushed_model"], PushFolder(live, name))
     return {
         "exclusive": metrics["exclusive"],
         "rule_based": metrics["rule_based"],
@@ -97,6 +110,7 @@ def collect_results(root: Path, plan: RunPlan) -> dict[str, Any]:
         "blessed": metrics["blessed"],
         "reasons": metrics["reasons"],
         "version": version,
+        "not_live": not_live,
         "products": {key: quarantine[key] for key in ("rows", "refused", "duplicates", "groups", "by_split") if key in quarantine},
         "labels": {**rules["labels"], "rules": {"products": rules["covered"], "coverage": rules["coverage"]}},
         "learnt_from": {"now": _num_answers(uri["Trainer.model"] / "Format-Serving"), "live": _num_answers(Path(plan.baseline_uri or "."))},
@@ -114,6 +128,22 @@ def collect_results(root: Path, plan: RunPlan) -> dict[str, Any]:
             "rule_report": str(uri["LabelJoin.rule_report"] / "rule_report.json"),
         },
     }
+
+
+def _went_live(pushed: metadata_store_pb2.Artifact, place: PushFolder) -> tuple[int, str]:
+    """Returns the version a run pushed if that is live now, or 0 and why not.
+
+    A stage from the cache says what was pushed once; somebody may have gone back from it since.
+    """
+    said = {name: value.string_value for name, value in pushed.custom_properties.items()}
+    version, live = int(said.get("pushed_version") or 0), place.pointed()
+    if live and version == live.version:
+        return version, ""
+    if version in rolled_back_versions(place.changes()):
+        return 0, f"version {version} was rolled back; make it live again with aisle rollback --to {version}"
+    if version:
+        return 0, f"version {version} was pushed, and {f'version {live.version}' if live else 'nothing'} is live"
+    return 0, said.get("reason", "")
 
 
 def _num_answers(model: Path) -> int | None:

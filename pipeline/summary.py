@@ -73,7 +73,7 @@ def _verdict(results: Mapping[str, Any]) -> str:
     if results["blessed"] and results["version"]:
         return f"blessed    yes: version {results['version']} of model and index is live"
     if results["blessed"]:
-        return "blessed    yes, but nothing new went live; the log says why"
+        return f"blessed    yes, but it isn't live: {results.get('not_live') or 'the log says why'}"
     return "blessed    no: " + ("; ".join(results["reasons"]) or "no reason was given")
 
 

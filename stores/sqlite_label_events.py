@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -61,8 +62,7 @@ class SqliteLabelEventStore:
         with self._errors("opened"):
             if not read_only:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            mode = "ro" if read_only else "rwc"
-            self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+            self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?{self._access()}", uri=True, isolation_level=None)
             try:
                 self._prepare()
             except BaseException:
@@ -170,7 +170,13 @@ class SqliteLabelEventStore:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self.path}: the store of label events can't be {act}: {error}. {_way_out(error)}") from error
+            raise StoreError(f"{self.path}: the store of label events can't be {act}: {error}. {_way_out(error, self.path)}") from error
+
+    def _access(self) -> str:
+        """Returns how SQLite is to open the file; on a read-only disk it can't make the files by which readers and writers meet."""
+        if not self._read_only:
+            return "mode=rwc"
+        return "mode=ro&immutable=1" if _is_read_only(self.path.parent) else "mode=ro"
 
 
 def _statements(script: str) -> Iterator[str]:
@@ -183,11 +189,15 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def _way_out(error: Exception) -> str:
+def _is_read_only(folder: Path) -> bool:
+    return folder.is_dir() and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
+def _way_out(error: Exception, path: Path) -> str:
     text = str(error).lower()
     if "locked" in text or "busy" in text:
         return "Another program is writing to it; try again when it is done."
-    if "readonly" in text or "read-only" in text or "permission" in text:
+    if "readonly" in text or "read-only" in text or "permission" in text or _is_read_only(path.parent):
         return "Make the file and its folder writable."
     if "not a database" in text or "malformed" in text or "corrupt" in text:
         return "Restore it from a backup or an export."

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.comparison import changes, pick_examples
+from components.evaluation.judgements import Judgement, write_judgements
 from components.evaluation.scoring import JudgedProducts, ScoringModel, score_split, scores_of
 from components.evaluation.wide_metrics import BoolArray, ProductFacts, clean, product_facts, wide_metrics
 from schemas.taxonomy import Taxonomy
@@ -22,7 +23,9 @@ EXAMPLES_OF_CHANGE = 10
 _OF_BASELINE = ("exclusive", "rule_based", "by_depth", "by_root", "by_shop", "by_missing_field")
 
 
-def evaluate(split: Path, model: Path, baseline: Path | None, taxonomy: Taxonomy, block_products: int) -> dict[str, Any]:
+def evaluate(
+    split: Path, model: Path, baseline: Path | None, taxonomy: Taxonomy, block_products: int, judgements: Path | None = None
+) -> dict[str, Any]:
     """Scores a split once with one or two models and returns everything that `metrics.json` holds but the blessing.
 
     Each model is judged in its own tree, the one its `assets.extra/model.json` names; the answers are the same node
@@ -36,6 +39,7 @@ def evaluate(split: Path, model: Path, baseline: Path | None, taxonomy: Taxonomy
         baseline: SavedModel of the model that is live, if any.
         taxonomy: the tree as it stands now.
         block_products: products scored at once.
+        judgements: file to write what the candidate said of each answered product to; None: nowhere.
 
     Raises:
         EvaluationError: there are no examples.
@@ -56,7 +60,10 @@ def evaluate(split: Path, model: Path, baseline: Path | None, taxonomy: Taxonomy
         "baseline": {name: wide[1][name] for name in _OF_BASELINE} if baseline else None,
         "changes": _changes(facts, candidate.taxonomy) if baseline else None,
     }
-    result["examples"] = _examples(products, facts, models, wide[0], taxonomy)
+    describe = _Describer(products, facts, models, taxonomy)
+    result["examples"] = _examples(products, facts, describe, wide[0])
+    if judgements:
+        write_judgements(judgements, [describe.judgement(row) for row in np.flatnonzero(facts[0].answered).tolist()])
     return dict(clean(result))
 
 
@@ -79,11 +86,9 @@ def _changes(facts: Sequence[ProductFacts], taxonomy: Taxonomy) -> dict[str, Any
 def _examples(
     products: JudgedProducts,
     facts: Sequence[ProductFacts],
-    models: Sequence[ScoringModel],
+    describe: _Describer,
     wide: Mapping[str, Any],
-    taxonomy: Taxonomy,
 ) -> dict[str, Any]:
-    describe = _Describer(products, facts, models, taxonomy)
     own = facts[0]
     wrong = own.answered & ~own.correct
     found: dict[str, Any] = {"worst_nodes": {}, "became_right": [], "became_wrong": []}
@@ -110,7 +115,10 @@ class _Describer:
     """Says of a product number what a reader wants to see: title, answer, prediction, and how sure."""
 
     def __init__(self, products: JudgedProducts, facts: Sequence[ProductFacts], models: Sequence[ScoringModel], taxonomy: Taxonomy) -> None:
-        self._products, self._facts, self._models, self._taxonomy = products, facts, models, taxonomy
+        self._products, self._facts, self._models = products, facts, models
+        trees = [model.taxonomy for model in models]
+        self._classes = [tree.exclusive_ids for tree in trees]
+        self._holders = [[(holder, frozenset(holder.ids)) for holder in (taxonomy, tree)] for tree in trees]
 
     def involving(self, node_id: str) -> BoolArray:
         tree, facts = self._models[0].taxonomy, self._facts[0]
@@ -124,18 +132,37 @@ class _Describer:
             "id": self._products.ids[row],
             "title": self._products.titles[row],
             "shop": self._products.shops[row],
-            "answer": self._path(self._products.answers[row], self._models[0].taxonomy),
+            "answer": self._path(self._products.answers[row], 0),
             "prediction": predictions[0],
             "probability": float(self._facts[0].confidence[row]),
             "before": predictions[1] if len(predictions) > 1 else None,
         }
 
-    def _predicted(self, row: int, number: int) -> str:
-        tree = self._models[number].taxonomy
-        return self._path(tree.exclusive_ids[self._facts[number].predicted[row]], tree)
+    def judgement(self, row: int) -> Judgement:
+        """Returns what the candidate said of a product that a person answered."""
+        answer, predicted = self._products.answers[row], self._classes[0][self._facts[0].predicted[row]]
+        return Judgement(
+            product_id=self._products.ids[row],
+            title=self._products.titles[row],
+            answer=answer,
+            answer_path=self._path(answer, 0),
+            root=self._root(answer),
+            predicted=predicted,
+            predicted_path=self._path(predicted, 0),
+            probability=float(self._facts[0].confidence[row]),
+        )
 
-    def _path(self, node_id: str, tree: Taxonomy) -> str:
-        for holder in (self._taxonomy, tree):
-            if node_id in holder.ids:
-                return holder.path(node_id)
-        return node_id
+    def _root(self, node_id: str) -> str:
+        holder = self._holder(node_id, 0)
+        return str(holder[holder.chain(node_id)[0]].name) if holder else node_id
+
+    def _predicted(self, row: int, number: int) -> str:
+        return self._path(self._classes[number][self._facts[number].predicted[row]], number)
+
+    def _path(self, node_id: str, number: int) -> str:
+        holder = self._holder(node_id, number)
+        return holder.path(node_id) if holder else node_id
+
+    def _holder(self, node_id: str, number: int) -> Taxonomy | None:
+        """Returns the tree that has a node: as it stands now, else as the model knows it."""
+        return next((holder for holder, ids in self._holders[number] if node_id in ids), None)

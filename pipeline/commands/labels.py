@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.commands.options import are_settings_named, positive, settings_of, settings_parent
-from schemas.errors import LabelError, SettingsError
+from schemas.errors import LabelError, SettingsError, one_line
 from schemas.label_event import RETRACT, LabelEvent, read_label_events, standing_events, write_label_events
 from stores.sqlite_label_events import SqliteLabelEventStore
 
@@ -76,7 +76,10 @@ def _import(args: argparse.Namespace, path: Path) -> int:
     source = Path("/dev/stdin" if args.file == "-" else args.file)
     events = list(read_label_events(source))
     with SqliteLabelEventStore(path) as store:
-        appended = store.append(events)
+        try:
+            appended = store.append(events)
+        except LabelError as error:
+            raise LabelError(f"{args.file}: {error}") from None
         total = store.count()
     if args.json:
         write(_json({"added": appended.added, "already_there": appended.already_there, "events": total, "store": str(path)}))
@@ -138,7 +141,8 @@ def _states(events: Sequence[LabelEvent]) -> dict[str, str]:
 def _line(event: LabelEvent, state: str) -> str:
     moment = datetime.fromtimestamp(event.answered_at_ms / 1000, timezone.utc)
     target = event.retracts if event.kind == RETRACT else event.node_id
-    return "\t".join([moment.strftime("%Y-%m-%dT%H:%M:%SZ"), event.event_id, event.labeller, event.product_id, event.kind, target, state])
+    cells = [moment.strftime("%Y-%m-%dT%H:%M:%SZ"), event.event_id, event.labeller, event.product_id, event.kind, target, state]
+    return "\t".join(map(one_line, cells))  # An id may hold anything, a tab or a terminal's commands too.
 
 
 def _retract(args: argparse.Namespace, path: Path) -> int:

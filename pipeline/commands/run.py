@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import events
-from pipeline.commands.options import add_settings, settings_of, write_line
+from pipeline.causes import system_error
+from pipeline.commands.options import add_settings, settings_of, write_line, write_note
 from pipeline.peak_memory import PeakMemory
 from pipeline.plan import RunPlan, plan_run
 from pipeline.progress import Progress
+from pipeline.root_state import check_metadata
+from pipeline.run_lock import run_lock
 from pipeline.summary import summary_lines
 from schemas.errors import AisleError
 
@@ -26,7 +29,8 @@ EPILOG = """examples:
   aisle run --config demo/aisle.yaml
   aisle run --config configs/case.yaml --set catalogue.folder=CATALOGUE --set catalogue.answers=1000 --json
 
-Everything is written under run.root. Logs go to run.root/logs. Unchanged stages come from the cache."""
+Everything is written under run.root. Logs go to run.root/logs. Unchanged stages come from the cache, so the same command
+again takes seconds, and goes on where a run was stopped or killed. A second run under the same root is refused."""
 _LOG_TAIL = 15
 
 
@@ -43,9 +47,12 @@ def run(args: argparse.Namespace) -> int:
     started_s = time.monotonic()
     progress = Progress()
     with contextlib.closing(progress), PeakMemory() as memory, _terminated_as_interrupted():
-        progress.say("reading settings, taxonomy, rules and labels ...")
-        plan = plan_run(settings_of(args))
-        results = run_in_child(plan, progress)
+        settings = settings_of(args)
+        root = Path(settings.run.root)
+        with run_lock(root, ["aisle", *sys.argv[1:]], progress.say) as lock, _system_errors(root):
+            check_metadata(root)
+            progress.say("reading settings, taxonomy, rules and labels ...")
+            results = run_in_child(plan_run(settings), progress, lock)
     results["seconds"] = round(time.monotonic() - started_s, 1)
     results["peak_rss_mb"] = memory.megabytes
     if args.json:
@@ -74,8 +81,22 @@ def _terminated_as_interrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_in_child(plan: RunPlan, progress: Progress) -> dict[str, Any]:
+@contextlib.contextmanager
+def _system_errors(root: Path) -> Iterator[None]:
+    """Says in one line what the system says about a disk or a file below the root."""
+    try:
+        yield
+    except OSError as error:
+        raise system_error(error, root) from error
+
+
+def run_in_child(plan: RunPlan, progress: Progress, lock: int | None = None) -> dict[str, Any]:
     """Runs the plan in a fresh process, whose chatter goes to a log file.
+
+    Args:
+        plan: what to run.
+        progress: shows how it goes.
+        lock: file descriptor of the root's lock, which the process keeps open, so that it holds as long as either lives.
 
     Raises:
         AisleError: the run failed; the message says where the log is.
@@ -85,7 +106,7 @@ def run_in_child(plan: RunPlan, progress: Progress) -> dict[str, Any]:
     plan_file.write_text(plan.to_json(), encoding="utf-8")
     progress.say("loading TensorFlow ...")
     found: dict[str, dict[str, Any]] = {}
-    with log_file.open("wb") as log, _child(plan_file, log) as child:
+    with log_file.open("wb") as log, _child(plan_file, log, lock) as child:
         for line in child.stdout or ():
             event = events.received(line)
             if event is None:
@@ -99,18 +120,27 @@ def run_in_child(plan: RunPlan, progress: Progress) -> dict[str, Any]:
         raise _failure(found[events.ERROR], log_file)
     if events.RESULT not in found:
         progress.fail()
-        raise AisleError(f"{_ending(child.returncode)} The log's end:\n{_tail(log_file)}\nAll of it: {log_file}")
+        for line in _tail(log_file):
+            write_note(line)
+        raise AisleError(f"{_ending(child.returncode)} The end of its log is above, all of it in {log_file}")
     results = dict(found[events.RESULT]["results"])
     results["paths"]["log"] = str(log_file)
     return results
 
 
 @contextlib.contextmanager
-def _child(plan_file: Path, log: Any) -> Iterator[subprocess.Popen[str]]:
+def _child(plan_file: Path, log: Any, lock: int | None) -> Iterator[subprocess.Popen[str]]:
     """Runs the plan's process, in a process group of its own so that it ends with everything it started."""
     command = [sys.executable, "-m", "pipeline.local_run", str(plan_file), "--end-with-parent"]
     with subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", start_new_session=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,
+        pass_fds=() if lock is None else (lock,),
     ) as child:
         try:
             yield child
@@ -151,6 +181,5 @@ def _new_log(root: Path) -> Path:
         raise AisleError(f"{folder}: can't be written: {error.strerror}. Set run.root to a folder you may write to.") from None
 
 
-def _tail(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(lines[-_LOG_TAIL:])
+def _tail(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]

@@ -13,6 +13,7 @@ from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEv
 
 from components.artifacts import Quarantine, RuleReport, TaxonomySnapshot, WideEvaluation
 from components.category_evaluator import CategoryEvaluator, CategoryEvaluator_Executor
+from components.evaluation.judgements import read_judgements
 from components.evaluation.tfma_files import write_tfma_files
 from components.evaluation.wide_metrics import wide_metrics
 from schemas.errors import EvaluationError
@@ -75,7 +76,13 @@ def run(root: Path, out: Path, examples: str = "examples", passed: bool = True, 
 
 def test_everything_the_contract_names_is_written(root, tmp_path):
     metrics = run(root, tmp_path / "out", baseline=str(root / "live" / "7"))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"metrics.json", "report.html", "tfma.html", "tfma"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "metrics.json",
+        "judgements.parquet",
+        "report.html",
+        "tfma.html",
+        "tfma",
+    }
     assert metrics["blessed"] is True
     assert metrics["reasons"] == []
     head = {"accuracy", "top_5", "macro_f1", "weighted_f1", "tree_distance", "calibration_error", "judged"}
@@ -86,6 +93,19 @@ def test_everything_the_contract_names_is_written(root, tmp_path):
     assert tfma.load_validation_result(str(tmp_path / "out" / "tfma")).validation_ok
     slices = dict(tfma.load_eval_result(str(tmp_path / "out" / "tfma")).slicing_metrics)
     assert slices[()]["exclusive"][""]["accuracy"]["doubleValue"] == metrics["exclusive"]["accuracy"]
+
+
+def test_every_judged_product_is_kept_with_answer_and_prediction(root, tmp_path):
+    metrics = run(root, tmp_path, baseline=str(root / "live" / "7"))
+    judgements = read_judgements(tmp_path / "judgements.parquet")
+    assert len(judgements) == len({judgement.product_id for judgement in judgements}) == metrics["exclusive"]["judged"]
+    right = sum(judgement.is_right for judgement in judgements)
+    assert right / len(judgements) == pytest.approx(metrics["exclusive"]["accuracy"])
+    for judgement in judgements:
+        assert judgement.answer_path == TREE.path(judgement.answer)
+        assert judgement.predicted_path == TREE.path(judgement.predicted)
+        assert judgement.root == judgement.answer_path.split(" > ")[0]
+        assert 0 < judgement.probability <= 1 and judgement.title
 
 
 def test_a_refused_model_says_why(root, tmp_path):
@@ -105,7 +125,7 @@ def test_nothing_judged_is_written_too(root, tmp_path):
 def test_the_same_inputs_give_the_same_files(root, tmp_path):
     for name in ("one", "two"):
         run(root, tmp_path / name, baseline=str(root / "live" / "7"))
-    for name in ("metrics.json", "report.html", "tfma.html"):
+    for name in ("metrics.json", "judgements.parquet", "report.html", "tfma.html"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -16,7 +17,7 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 
 from components.feeds.fingerprint import feeds_fingerprint
-from components.product_example_gen import ProductExampleGen, parse_feeds
+from components.product_example_gen import ProductExampleGen, parse_feeds, true_fingerprint
 from schemas.errors import CatalogueError
 from schemas.settings import IngestSettings, NetworkSettings
 
@@ -98,3 +99,21 @@ def test_files_are_numbered_in_the_order_of_the_networks(catalogue):
         (0, "first", "csv"),
         (1, "second", "jsonl"),
     ]
+
+
+def test_feeds_may_be_patterns_which_are_looked_up_when_the_stage_runs(catalogue):
+    first, *others = catalogue
+    folder = Path(first["files"][0]).parent
+    (folder / "new").mkdir()
+    names = [folder / "new" / name for name in ("b.csv", "a.csv")]
+    for path in names:
+        path.write_bytes(Path(first["files"][0]).read_bytes())
+    found = parse_feeds(json.dumps([{**first, "files": [str(folder / "new" / "*.csv")]}, *others]))
+    assert [feed.path for feed in found][:2] == sorted(map(str, names))
+
+
+def test_a_digest_is_believed_and_anything_else_is_replaced_by_the_true_one(catalogue):
+    feeds, settings = json.dumps(catalogue), json.dumps({"split": ""})
+    assert true_fingerprint(feeds, settings, "a" * 64) == "a" * 64
+    true = feeds_fingerprint(feed.path for feed in parse_feeds(feeds))
+    assert true_fingerprint(feeds, settings, "") == true_fingerprint(feeds, settings, "2026-11-21") == true

@@ -105,7 +105,7 @@ def test_nothing_is_left_beside_the_files_of_the_contract(shop):
     shop.feed([*products(5), "broken"])
     shop.run()
     assert sorted(path.name for path in shop.examples.iterdir()) == ["Split-dev", "Split-test"]
-    assert sorted(path.name for path in shop.quarantine.iterdir()) == ["quarantine.jsonl", "summary.json"]
+    assert sorted(path.name for path in shop.quarantine.iterdir()) == ["left_out.jsonl", "quarantine.jsonl", "summary.json"]
 
 
 def test_the_later_row_of_an_id_wins_and_is_counted(shop):
@@ -192,6 +192,8 @@ def test_a_split_file_says_which_products_are_judged(shop):
     [
         ("product_id\tsplit\n1\tTest\n", r"gold\.tsv:2: split 'Test' must be dev or test\."),
         ("id\tsplit\n1\ttest\n", r"gold\.tsv:1: column 'product_id' isn't there\. Found: id, split\. Expected product_id and split\."),
+        ("split\tproduct_id\ntest\n", r"gold\.tsv:2: found 'test', expected 2 fields, found 1\."),
+        ("product_id\tsplit\n1\ttest\n1\tdev\n", r"gold\.tsv:3: product '1' is in both splits\. Keep one line of it\."),
     ],
 )
 def test_a_split_file_that_cannot_be_read_is_named(text, message, shop):
@@ -240,7 +242,7 @@ def test_nothing_but_refused_rows_stops_the_run_at_any_limit(shop):
 
 
 def test_feeds_without_rows_stop_the_run(shop):
-    path = shop.feed([])
+    path = shop.feed(["", ""])
     with pytest.raises(CatalogueError, match=f"the feeds hold no rows at all. Feeds read: {path}"):
         shop.run()
 

@@ -15,14 +15,19 @@ from tfx.types import standard_artifacts
 from components.artifacts import TaxonomySnapshot
 from components.index_builder import IndexBuilder
 from components.pair_pusher import PairPusher
-from components.pair_pushing import read_live
+from components.pair_pushing import push_pair, read_live
+from components.pair_rollback import kept_versions, roll_back
 from components.pool_scorer import PoolScorer
+from components.push_folder import PushFolder
 from components.sampler import Sampler
 from components.sampling_batch import read_batch
 from components.scored_pool import read_scored_pool
 from components.smoke_tester import SmokeTester
+from pipeline.lineage import Lineage
+from pipeline.results import open_metadata
 from schemas.taxonomy import write_taxonomy
 from similarity.planner import load_index
+from tests.components.toy_pair import make_pair
 from tests.components.toy_pool import TREE, toy_products
 from tests.support.examples import write_examples
 from tests.support.toy_model import write_toy_model
@@ -71,6 +76,11 @@ def run(given: Path, root: Path, blessed: int = 1, baseline_uri: str = "", basel
     return _written(connection)
 
 
+def _artifacts(root: Path, kind: str) -> list[metadata_store_pb2.Artifact]:
+    with metadata.Metadata(metadata.sqlite_metadata_connection_config(str(root / "metadata.sqlite"))) as handle:
+        return sorted(handle.store.get_artifacts_by_type(kind), key=lambda artifact: artifact.id)
+
+
 def _written(connection: metadata_store_pb2.ConnectionConfig) -> dict[str, Path]:
     with metadata.Metadata(connection) as handle:
         found = handle.store.get_artifacts()
@@ -81,6 +91,7 @@ def _written(connection: metadata_store_pb2.ConnectionConfig) -> dict[str, Path]
 @pytest.fixture(scope="module")
 def blessed_run(given, tmp_path_factory):
     root = tmp_path_factory.mktemp("blessed")
+    push_pair(*make_pair(root / "earlier"), root / "serving", "shop", 100)
     return root, run(given, root)
 
 
@@ -135,3 +146,26 @@ def test_without_a_blessing_the_live_model_scores_and_nothing_is_pushed(given, b
     assert (pool.manifest.model, pool.manifest.version) == ("blessed", live.version)
     assert not (tmp_path / "serving").exists()
     assert read_batch(written["components.SamplingBatch"])[1].version == live.version
+
+
+def test_after_a_rollback_the_same_round_is_fine_but_its_model_stays_out_and_says_why(given, blessed_run):
+    root, _ = blessed_run
+    version = read_live(root / "serving", "shop").version
+    assert roll_back(root / "serving", "shop", 1, "ann@shop").version == 100
+    written = run(given, root)
+    assert read_live(root / "serving", "shop").version == 100
+    said = _artifacts(root, "PushedModel")[-1].custom_properties
+    assert said["pushed"].int_value == 0
+    assert f"the model of version {version}, which was rolled back" in said["reason"].string_value
+    assert len(read_batch(written["components.SamplingBatch"])[0]) == 20
+
+
+def test_the_metadata_tells_which_run_pushed_which_version(blessed_run):
+    root, _ = blessed_run
+    version = max(kept.version for kept in kept_versions(root / "serving", "shop"))
+    lineage = Lineage(open_metadata(root))
+    pushed = lineage.pushed(version)[0]
+    assert lineage.run_of(pushed.stage) == lineage.runs()[0] == PushFolder(root / "serving", "shop").changes()[1].run
+    assert lineage.model_of(pushed).kind == "Model"
+    made = {artifact.name for artifact in lineage.descendants([lineage.model_of(pushed).number]).artifacts}
+    assert {"PoolScorer.scored_pool", "IndexBuilder.index", "SmokeTester.blessing", "PairPusher.pushed_model", "Sampler.batch"} <= made

@@ -46,7 +46,10 @@ def test_a_changed_input_changes_its_own_digest_alone(plan, file, digest):
     content = next(text for name, text in FILES.items() if name.rpartition("/")[2].startswith(f"{file}."))
     changed = content.replace("Shoes", "Boots").replace("sneaker", "trainer").replace('"ann"', '"bob"').replace("Red", "Blue")
     before, after = plan(), plan(**{file: changed})
-    assert {field.name for field in dataclasses.fields(before) if getattr(before, field.name) != getattr(after, field.name)} == {digest}
+    assert {field.name for field in dataclasses.fields(before) if getattr(before, field.name) != getattr(after, field.name)} == {
+        digest,
+        "round",
+    }
 
 
 def test_nothing_is_written_but_the_events_of_a_catalogue_folder(plan, tmp_path):
@@ -56,6 +59,66 @@ def test_nothing_is_written_but_the_events_of_a_catalogue_folder(plan, tmp_path)
 
 def test_no_live_model_is_no_baseline(plan):
     assert (plan().baseline_uri, plan().baseline_version) == ("", 0)
+
+
+@pytest.fixture
+def go_live(tmp_path):
+    """Returns a function that makes a version live, as a round pushed it."""
+
+    def call(version, **origin):
+        folder = tmp_path / "var" / "tiny" / "serving"
+        places = {"model": f"models/tiny/{version}", "index": f"indexes/tiny/{version}"}
+        for place in places.values():
+            (folder / place).mkdir(parents=True)
+        (folder / "live.json").write_text(json.dumps({"name": "tiny", "version": version, **places, **origin}))
+        return str(folder / places["model"])
+
+    return call
+
+
+def test_a_round_is_judged_against_the_live_model(plan, go_live):
+    model = go_live(7)
+    assert (plan().baseline_uri, plan().baseline_version) == (model, 7)
+    model = go_live(8, round="another round's", baseline_version=7)
+    assert (plan().baseline_uri, plan().baseline_version) == (model, 8)
+
+
+def test_a_round_whose_own_model_is_live_is_judged_against_what_it_was_judged_against_then(plan, go_live):
+    before = go_live(7)
+    first = plan()
+    model = go_live(8, round=first.round, baseline_version=7)
+    assert plan() == first and first.baseline_uri == before
+    assert plan("index.neighbours=3").baseline_uri == model
+
+
+def test_the_first_round_again_has_no_baseline_again(plan, go_live):
+    first = plan()
+    go_live(7, round=first.round, baseline_version=0)
+    assert plan() == first
+
+
+def test_a_baseline_that_was_removed_gives_way_to_the_live_model(plan, go_live):
+    model = go_live(8, round=plan().round, baseline_version=7)
+    assert (plan().baseline_uri, plan().baseline_version) == (model, 8)
+
+
+@pytest.mark.parametrize(
+    ("override", "another"),
+    [
+        ("sampling.batch_size=7", False),
+        ("sampling.strategy=entropy", False),
+        ("run.cache=false", False),
+        ("statistics.enabled=false", False),
+        ("run.seed=5", True),
+        ("evaluation.min_accuracy=0.1", True),
+        ("model.family=linear", True),
+        ("index.min_recall=0.5", True),
+        ("scoring.top_k=3", True),
+        ("ingest.max_refused_share=0.9", True),
+    ],
+)
+def test_what_a_pair_is_made_from_makes_the_round(plan, override, another):
+    assert (plan(override).round != plan().round) is another
 
 
 @pytest.mark.parametrize(

@@ -109,9 +109,10 @@ def test_the_format_is_told_by_the_name_where_no_network_is_set():
 def test_export_copies_the_live_pair_whole(aisle, shop, tmp_path):
     said, _ = aisle("export", tmp_path / "release")
     assert said == f"exported version 1700000000 of tiny, model and index, to {tmp_path / 'release'}\n"
-    assert tree(tmp_path / "release") == {
-        name: content for name, content in tree(shop.parents[1] / "var" / "tiny" / "serving").items() if name != ".push.lock"
-    }
+    copied, serving = tree(tmp_path / "release"), tree(shop.parents[1] / "var" / "tiny" / "serving")
+    pointers = [json.loads(files.pop("live.json") or b"") for files in (copied, serving)]
+    assert pointers[0] == {name: pointers[1][name] for name in ("name", "version", "model", "index")}
+    assert copied == {name: content for name, content in serving.items() if name not in (".push.lock", "history.jsonl")}
     assert list(tmp_path.iterdir()) == [tmp_path / "release"]
 
 

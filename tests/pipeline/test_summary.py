@@ -56,7 +56,8 @@ def test_the_live_models_scores_stand_beside_with_the_change():
 def test_why_a_model_is_not_blessed_is_said():
     assert "blessed    no: depth 2 lost 0.1; accuracy is 0.2" in lines_of(blessed=False, reasons=["depth 2 lost 0.1", "accuracy is 0.2"])
     assert "blessed    no: no reason was given" in lines_of(blessed=False)
-    assert "blessed    yes, but nothing new went live; the log says why" in lines_of(version=0)
+    assert "blessed    yes, but it isn't live: the log says why" in lines_of(version=0)
+    assert "blessed    yes, but it isn't live: version 7 was rolled back" in lines_of(version=0, not_live="version 7 was rolled back")
 
 
 def test_all_columns_stand_under_their_heads():

@@ -66,8 +66,8 @@ def test_the_labelling_loop_closes(tmp_path):
 
     second, said = aisle.run("statistics.enabled=false")
     assert second["version"] == first["version"]
-    assert {said[stage] for stage in ("ProductExampleGen", "LabelJoin", "Transform", "Trainer", "SmokeTester")} == {"cached"}
-    assert second["exclusive"] == first["exclusive"] == second["baseline"]["exclusive"]
+    assert set(said.values()) == {"cached"} and {"Trainer", "Evaluator", "PairPusher", "Sampler"} <= set(said)
+    assert second["exclusive"] == first["exclusive"] and second["baseline"] is None
 
     check_predictions(aisle, first)
     scores = json.loads(aisle("evaluate", *aisle.settings, "--json").stdout)
@@ -86,6 +86,7 @@ def test_the_labelling_loop_closes(tmp_path):
     assert third["baseline"]["exclusive"] == first["exclusive"]
     assert third["blessed"] and third["version"] > first["version"]
     assert third["batch"]["batch_id"] != second["batch"]["batch_id"]
+    check_lineage(aisle, first, third, len(shown["items"]))
 
 
 def check_predictions(aisle: Program, results: dict) -> None:
@@ -97,6 +98,28 @@ def check_predictions(aisle: Program, results: dict) -> None:
     assert all(len(row["top"]) == 2 and row["node_id"] == row["top"][0]["node_id"] and 0 < row["probability"] <= 1 for row in rows)
     assert any(row["rules"] for row in rows)
     assert len(refused.read_text().splitlines()) + len(rows) == len(feed.read_text("latin-1").splitlines()) - 1
+
+
+def check_lineage(aisle: Program, before: dict, after: dict, num_answers: int) -> None:
+    """What the verbs say of two versions is what their runs said; going back makes the earlier one live again."""
+    runs = json.loads(aisle("runs", *aisle.settings, "--json").stdout)
+    assert [(row["version"], row["state"], row["is_live"]) for row in runs["runs"]] == [
+        (after["version"], "finished", True),
+        (before["version"], "finished", False),
+        (before["version"], "finished", False),
+    ]
+    found = json.loads(aisle("lineage", "live", *aisle.settings, "--json").stdout)
+    assert found["version"] == after["version"] and found["run"] == runs["runs"][0]["run"]
+    assert found["answers"] == after["learnt_from"]["now"] and found["metrics"][-1]["accuracy"] == after["exclusive"]["accuracy"]
+    assert found["data"]["rows"] == after["products"]["rows"] and found["settings"]["model"]["family"] == "linear"
+    assert {"PoolScorer", "Sampler", "PairPusher"} <= {row["name"].split(".")[0] for row in found["made"]} and found["notes"] == []
+    diff = json.loads(aisle("diff", before["version"], "live", *aisle.settings, "--json").stdout)
+    assert len(diff["data"]["labels"]["added"]) == num_answers and not diff["data"]["rules"] and not diff["data"]["data"]
+    assert diff["settings"] == {"statistics.enabled": [True, False]}
+    assert diff["scores"]["all"]["accuracy"][1] == after["exclusive"]["accuracy"] and diff["products"]["compared"] > 0
+    undone = json.loads(aisle("rollback", *aisle.settings, "--json").stdout)
+    assert undone == {"before": after["version"], "version": before["version"], "changed": True, "dry_run": False}
+    check_predictions(aisle, before)
 
 
 def check_export(aisle: Program, folder: Path, results: dict) -> None:

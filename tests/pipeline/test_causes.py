@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.local_run import find_cause
+from pipeline.causes import find_cause
 from schemas.errors import AisleError, CatalogueError, SettingsError
 
 # What Beam's runner made of a worker's error, shortened.

@@ -1,0 +1,1 @@
+"""Long trials by hand, beside the tests: `make test-chaos`."""
