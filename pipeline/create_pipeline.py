@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ml_metadata.proto import metadata_store_pb2
 from tfx.components import ExampleValidator, StatisticsGen, Transform
 from tfx.dsl.components.base.base_component import BaseComponent
-from tfx.orchestration import metadata
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import transform_pb2
@@ -182,9 +182,17 @@ def create_pipeline(plan: RunPlan, schema_file: Path, at_runtime: Mapping[str, R
         pipeline_root=str(root / "pipeline"),
         components=components,
         enable_cache=run["cache"],
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(root / "metadata.sqlite")),
+        metadata_connection_config=_metadata_at(root / "metadata.sqlite"),
         beam_pipeline_args=list(settings["beam"]["args"]),
     )
+
+
+def _metadata_at(path: Path) -> metadata_store_pb2.ConnectionConfig:
+    # TFX's own helper makes the folder, and a pipeline may be compiled for folders of another machine.
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    return config
 
 
 def training_config(plan: RunPlan) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import yaml
 
 from schemas.errors import FeatureError
 from schemas.product import FIELDS, NUMERIC_FIELDS
+from schemas.yaml_bounds import check_yaml
 
 TEXT, CATEGORICAL, NUMERIC, DENSE = "text", "categorical", "numeric", "dense"
 KINDS = (TEXT, CATEGORICAL, NUMERIC, DENSE)
@@ -120,7 +121,10 @@ def load_features(path: Path | None = None) -> FeatureConfig:
             text = file.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
             raise FeatureError(f"{path}: over {_MAX_BYTES:,} bytes are too many for a feature config. Set model.features.")
-        content = yaml.safe_load(text.decode("utf-8"))
+        root = yaml.compose(text.decode("utf-8"), Loader=yaml.SafeLoader)
+        if root is not None:
+            check_yaml(root, str(path), FeatureError)
+        content = yaml.safe_load(text)
     except FileNotFoundError:
         raise FeatureError(f"{path}: there is no such feature config. Set model.features.") from None
     except OSError as error:
@@ -129,7 +133,7 @@ def load_features(path: Path | None = None) -> FeatureConfig:
         ) from None
     except RecursionError:
         raise FeatureError(f"{path}: this is nested too deeply. Expected one key 'features' with one entry a feature.") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError) as error:  # Of a tag that doesn't fit.
         raise FeatureError(f"{path}: this isn't YAML: {str(error).splitlines()[0]}.") from None
     rows = content["features"] if isinstance(content, dict) and list(content) == ["features"] else None
     if not isinstance(rows, dict) or not rows:
@@ -145,7 +149,7 @@ def _feature(name: str, row: Any, path: Path) -> Feature:
         raise FeatureError(f"{place}: kind {row.get('kind') if isinstance(row, dict) else row!r} is unknown. Known: {', '.join(KINDS)}.")
     kind = row["kind"]
     known = _OPTIONS[kind] | {"kind", "fields"}
-    unknown = sorted(set(row) - known)
+    unknown = sorted(set(row) - known, key=str)
     if unknown:
         raise FeatureError(f"{place}: unknown option {unknown[0]!r} of a {kind} feature. Known: {', '.join(sorted(known))}.")
     given = {**row, "fields": _fields(row.get("fields", [name]), kind, place)}

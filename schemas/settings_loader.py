@@ -16,6 +16,7 @@ import yaml
 
 from schemas.errors import SettingsError
 from schemas.settings import NetworkSettings, Settings
+from schemas.yaml_bounds import check_yaml
 
 PREFIX_VARIABLE = "AISLE_PREFIX"
 DEFAULT_PREFIX = "var"
@@ -28,8 +29,6 @@ _TEMPLATE = re.compile(r":(prefix|root|name|catalogue)\b")
 _UNKNOWN_TEMPLATE = re.compile(r"(?:^|/)(:[a-z_]+)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MAX_FILE_BYTES = 500_000  # YAML is read at some 40,000 bytes a second where it is dense.
-_MAX_VALUES = 100_000
-_MAX_TEXT = 10_000
 _MAX_FILE_NAME_BYTES, _MAX_PATH_BYTES = 255, 3_000  # What file systems take, with room for names below it.
 _MAX_SHOWN = 80
 
@@ -125,7 +124,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}:{mark.line + 1 if mark else 1}: this isn't YAML: {_problem(error)}.") from None
     if root is None:
         return {}
-    _check_size(root, str(path))
+    check_yaml(root, str(path), SettingsError)
     found = _plain(root, path, path.parent.absolute(), set())
     if not isinstance(found, dict):
         raise SettingsError(f"{path}:1: expected sections such as 'run:' and 'taxonomy:', found {_shown(found.value)}.")
@@ -138,31 +137,6 @@ def _problem(error: BaseException) -> str:
     return str(getattr(error, "problem", None) or str(error).splitlines()[0])
 
 
-def _check_size(root: yaml.Node, place: str) -> None:
-    """Refuses a file whose aliases unfold to more values than a person can mean, before any is unfolded."""
-    sizes: dict[int, int] = {}
-    # A node is counted when its children are, so the walk visits it twice; an alias of a node above itself counts as one.
-    waiting = [(root, False)]
-    while waiting:
-        node, counted = waiting.pop()
-        children = _children(node)
-        if counted:
-            sizes[id(node)] = 1 + sum(sizes.get(id(child), 1) for child in children)
-            if sizes[id(node)] > _MAX_VALUES:
-                line = node.start_mark.line + 1
-                raise SettingsError(f"{place}:{line}: the aliases here unfold to over {_MAX_VALUES:,} values. Write out what is meant.")
-        elif id(node) not in sizes:
-            sizes[id(node)] = 1
-            waiting.append((node, True))
-            waiting.extend((child, False) for child in children)
-
-
-def _children(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        return [child for pair in node.value for child in pair]
-    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
-
-
 def _plain(node: yaml.Node, path: Path, folder: Path, above: set[int]) -> Any:
     """Returns mappings as dicts, anything else as `_Given`."""
     if id(node) in above:
@@ -171,18 +145,14 @@ def _plain(node: yaml.Node, path: Path, folder: Path, above: set[int]) -> Any:
         loader = yaml.SafeLoader("")
         try:
             text = node.value if isinstance(node, yaml.ScalarNode) else ""
-            if len(text) > _MAX_TEXT:
-                raise SettingsError(
-                    f"{path}:{node.start_mark.line + 1}: a value has {len(text):,} characters, at most {_MAX_TEXT:,} are read."
-                )
             return _Given(f"{path}:{node.start_mark.line + 1}", loader.construct_document(node), folder, text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+        except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # Of a tag that doesn't fit.
             raise SettingsError(f"{path}:{node.start_mark.line + 1}: this value can't be read: {_problem(error)}.") from None
     found: dict[str, Any] = {}
     for key_node, value_node in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
             raise SettingsError(f"{path}:{key_node.start_mark.line + 1}: a list or section can't be a key. Write the key's name.")
-        key = str(key_node.value)[:_MAX_TEXT]
+        key = str(key_node.value)
         if key in found:
             raise SettingsError(f"{path}:{key_node.start_mark.line + 1}: {key!r} is set twice. Keep one.")
         found[key] = _plain(value_node, path, folder, above | {id(node)})
@@ -197,7 +167,7 @@ def _override(text: str) -> tuple[list[str], Any]:
     try:
         node = yaml.compose(value, Loader=yaml.SafeLoader) if value.strip() else None
         if node:
-            _check_size(node, place)
+            check_yaml(node, place, SettingsError)
         found = _plain(node, Path(place), Path.cwd(), set()) if node else _Given(place, "", Path.cwd())
     except (yaml.YAMLError, RecursionError) as error:
         raise SettingsError(f"{place}: the value isn't YAML: {_problem(error)}.") from None
@@ -368,10 +338,7 @@ def _hint(name: str, known: Mapping[str, Any], key: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # A whole number of thousands of digits, or lists in lists.
-        return f"a {type(value).__name__} too large to show"
+    text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 

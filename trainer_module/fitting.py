@@ -121,7 +121,7 @@ def fit(
     seed: int,
     num_nodes: int,
     progress: Callable[[str], None] = log.info,
-    nodes: NodeBags | None = None,
+    nodes: Callable[[], NodeBags] | None = None,
 ) -> tuple[Network, FitReport]:
     """Fits a network.
 
@@ -133,7 +133,7 @@ def fit(
         seed: of batches and dropout; the same seed on the same machine gives the same weights.
         num_nodes: N.
         progress: told one line an epoch.
-        nodes: the names of nodes, for families that read them.
+        nodes: reads the names of nodes, for families that want them.
 
     Returns:
         the fitted network and how it went.
@@ -171,7 +171,7 @@ def _run(
     num_nodes: int,
     validation: np.ndarray,
     progress: Callable[[str], None],
-    nodes: NodeBags | None,
+    nodes: Callable[[], NodeBags] | None,
 ) -> tuple[Network, list[float], dict[str, float] | None]:
     tf.random.set_seed(seed)
     rng = np.random.default_rng(seed)
@@ -187,7 +187,7 @@ def _run(
         stops_early = validation.any() and k == len(phases) - 1 and not isinstance(network, LearnsAnswers)
         epochs.append(_run_phase(trainer, phase, answered, rule_rows, rng, stopper if stops_early else None, progress) if phase else 0.0)
     if isinstance(network, LearnsAnswers):
-        network.learn_answers(replace(data, answers=np.where(validation, -1, data.answers)), nodes, seed, progress)
+        network.learn_answers(replace(data, answers=np.where(validation, -1, data.answers)), nodes() if nodes else None, seed, progress)
         return network, epochs, validation_scores(network, data, np.flatnonzero(validation)) if validation.any() else None
     return network, epochs, stopper.best if validation.any() else None
 

@@ -78,6 +78,7 @@ class HyperParameters:
 
 _RANGES: Mapping[str, tuple[float, float]] = {
     "embedding_size": (2, 4096),
+    "latent_size": (2, 4096),
     "batch_size": (2, 65_536),
     "learning_rate": (1e-6, 10),
     "dropout": (0, 0.95),

@@ -27,7 +27,7 @@ def run_fn(fn_args: FnArgs) -> None:
     ready = prepared(fn_args)
     config, hyper = ready.config, hyperparameters(ready.parameters)
     network, report = fit(
-        ready.builder(hyper), ready.data, hyper, ready.phases, config["seed"], len(ready.tree.node_ids), nodes=ready.nodes
+        ready.builder(hyper), ready.data, hyper, ready.phases, config["seed"], len(ready.tree.node_ids), nodes=lambda: ready.nodes
     )
     log.info(
         "trainer family=%s answers=%d rule_products=%d epochs=%s",

@@ -124,7 +124,7 @@ class AnswerTuner(keras_tuner.engine.base_tuner.BaseTuner):  # type: ignore[misc
             ready.phases,
             ready.config["seed"],
             len(ready.tree.node_ids),
-            nodes=ready.nodes,
+            nodes=lambda: ready.nodes,
         )
         scores = validation_scores(network, ready.data, self._judged)
         log.info("trial %s accuracy=%.4f loss=%.4f epochs=%s", asdict(hyper), scores["accuracy"], scores["loss"], report.epochs)

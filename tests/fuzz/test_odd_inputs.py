@@ -17,7 +17,7 @@ from schemas.settings import Settings
 from schemas.settings_loader import flat_settings
 from tests.fuzz.targets import TARGETS, Target, outcome
 
-EXAMPLES = min(10_000, int(os.environ.get("AISLE_FUZZ_INPUTS", "40")))
+EXAMPLES = min(10_000, int(os.environ.get("AISLE_FUZZ_INPUTS", "30")))
 many = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 any_text = st.one_of(

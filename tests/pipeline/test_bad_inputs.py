@@ -185,7 +185,7 @@ WRONG_SETTINGS = {
     ),
     "a number of thousands of digits": (
         f"scoring: {{top_k: 0x{'F' * 5_000}}}",
-        "aisle.yaml:8: scoring.top_k a int too large to show is out of range. Allowed: in [1, 1000].",
+        "aisle.yaml:8: a value has 5,002 characters, at most 3,000 are read. Shorten it.",
     ),
     "code": (
         "run: !!python/object/apply:os.system [id]",
@@ -198,6 +198,7 @@ WRONG_SETTINGS = {
     ),
     "lists without bottom": ("a: " + "[" * 5_000, "aisle.yaml:1: this isn't YAML: it is nested too deeply."),
     "a path without end": (f"ingest: {{split: {'x' * 300}}}", "aisle.yaml:8: ingest.split 'xxx"),
+    "half a character": ('ingest: {split: "\\ud800"}', "aisle.yaml:8: '\\ud800' holds half a character"),
     "a NUL in a path": ('ingest: {split: "a\\0b"}', "aisle.yaml:8: ingest.split 'a\\x00b' holds a NUL character."),
     "colours in a key": ('"\\e[31mred\\n": 1', "aisle.yaml:8: unknown setting '\\x1b[31mred\\n'."),
 }

@@ -53,7 +53,9 @@ def test_what_learns_better_wins(tmp_path):
 
 def test_a_trial_scores_answers_no_trial_learns_from(tmp_path, monkeypatch):
     learnt = []
-    monkeypatch.setattr("trainer_module.tuner.fit", lambda build, data, *rest: learnt.append(data) or fit(build, data, *rest))
+    monkeypatch.setattr(
+        "trainer_module.tuner.fit", lambda build, data, *rest, **names: learnt.append(data) or fit(build, data, *rest, **names)
+    )
     data = separable(150)
     judged, rest = judged_rows(data, 0.2, np.random.default_rng(0))
     searched(tmp_path, {"learning_rate": [0.01]}, 1, data=data)
@@ -62,7 +64,7 @@ def test_a_trial_scores_answers_no_trial_learns_from(tmp_path, monkeypatch):
 
 
 def test_a_trial_that_breaks_stops_the_search_with_its_reason(tmp_path, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise MemoryError("out of memory")
 
     monkeypatch.setattr("trainer_module.tuner.fit", broken)

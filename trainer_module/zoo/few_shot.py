@@ -24,6 +24,8 @@ from trainer_module.zoo.layers import Bag, RuleReading, embedded, zeros
 # Trust in the cosine of a field with a node's path and with its name, before anybody answers. A softmax reads the sum.
 FIELD_TRUSTS = {"title": (2.5, 2.0), "merchant_category": (2.0, 1.0), "category": (2.0, 1.0), "description": (1.0, 0.5)}
 _OTHER_FIELDS, _LATENT = (0.5, 0.25), (4.0, 2.0)
+# A category column is one word against a title of unit length: at full weight a brand with one contrary answer outvotes the title.
+_CATEGORY_WEIGHT = 0.3
 _SCORED_AT_ONCE = 1024
 _SPACE_ROWS = 20_000
 
@@ -62,11 +64,11 @@ class FewShot(EmbeddingNetwork):
         return NetworkOutputs(exclusive, rules, latent)
 
     def _columns(self, table: tf.Variable, bag: Bag, inputs: NetworkInputs) -> tf.Tensor:
-        """Returns the sum over a product's rows of a table, tokens by weight and categories by 1."""
+        """Returns the sum over a product's rows of a table, tokens and categories by weight."""
         found = bag.sum(table)
         for k, start in enumerate(self._starts):
             ids = inputs.categories[:, k]
-            found += embedded(table, tf.where(ids >= 0, ids + start, -1))
+            found += _CATEGORY_WEIGHT * embedded(table, tf.where(ids >= 0, ids + start, -1))
         return found
 
     def learn_answers(self, data: TrainingData, nodes: NodeBags | None, seed: int, progress: Callable[[str], None]) -> None:
@@ -103,7 +105,9 @@ class FewShot(EmbeddingNetwork):
             return data.bag
         places = (np.concatenate(rows), np.concatenate(columns))
         shape = (data.bag.shape[0], self._num_columns - self._layout.num_columns)
-        return sp.hstack([data.bag, sp.csr_matrix((np.ones(len(places[0]), np.float32), places), shape=shape)], format="csr")
+        return sp.hstack(
+            [data.bag, sp.csr_matrix((np.full(len(places[0]), _CATEGORY_WEIGHT, np.float32), places), shape=shape)], format="csr"
+        )
 
     def _padded(self, space: np.ndarray) -> np.ndarray:
         return np.pad(space, ((0, 0), (0, self._latent_size - space.shape[1])))
