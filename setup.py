@@ -11,12 +11,15 @@ PIPELINE = [
     "apache-beam[gcp]>=2.59,<2.62",
     "scann",
     "kfp-kubernetes",
+    "kfp-server-api",
     "tensorflow-serving-api",
     "pyarrow",
+    "pyarrow-hotfix",
     "scipy",
     "pillow",
     "defusedxml",
     "Jinja2",
+    "urllib3",
     "setuptools<81",  # TFX's namespaces still import pkg_resources, which 81 drops.
 ]
 DEV = [

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.sparse as sp
 import tensorflow as tf
 
 from trainer_module.hyperparameters import HyperParameters, Phase
@@ -182,12 +183,15 @@ def _run(
     trainer = _Trainer(network, data, hyper, num_nodes)
     stopper = _Stopper(network, data, np.flatnonzero(validation), hyper.patience)
     epochs: list[float] = []
+    in_one_go = isinstance(network, LearnsAnswers)
     for k, asked in enumerate(phases):
-        phase = playable(asked, len(answered), len(rule_rows))
-        stops_early = validation.any() and k == len(phases) - 1 and not isinstance(network, LearnsAnswers)
+        phase = playable(asked, 0 if in_one_go else len(answered), len(rule_rows))
+        stops_early = validation.any() and k == len(phases) - 1 and not in_one_go
         epochs.append(_run_phase(trainer, phase, answered, rule_rows, rng, stopper if stops_early else None, progress) if phase else 0.0)
     if isinstance(network, LearnsAnswers):
-        network.learn_answers(replace(data, answers=np.where(validation, -1, data.answers)), nodes() if nodes else None, seed, progress)
+        rules = data.rules if any(epochs) else sp.csr_matrix(data.rules.shape, dtype=np.float32)  # What wasn't learnt says nothing.
+        taught = replace(data, answers=np.where(validation, -1, data.answers), rules=rules)
+        network.learn_answers(taught, nodes() if nodes else None, seed, progress)
         return network, epochs, validation_scores(network, data, np.flatnonzero(validation)) if validation.any() else None
     return network, epochs, stopper.best if validation.any() else None
 

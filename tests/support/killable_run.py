@@ -199,6 +199,8 @@ class Shop:
 
 def _strike(program: subprocess.Popen[str], whom: str) -> bool:
     """Kills, and returns whether anybody was to be killed."""
+    while whom == WORKER and not children(program.pid) and program.poll() is None:
+        time.sleep(0.02)  # A moment before the worker was started means its first moment.
     if whom in (WORKER, ALL):
         for child in children(program.pid):
             os.killpg(child, signal.SIGKILL) if whom == ALL else os.kill(child, signal.SIGKILL)

@@ -78,16 +78,9 @@ class FewShot(EmbeddingNetwork):
         space = self._padded(latent_space(_of_distinct(bag, data.groups, seed), self._latent_size, seed))
         products = Products(bag, np.hstack([unit_rows(bag @ space), data.numbers]).astype(np.float32), data.groups)
         texts = NodeTexts(*(self._node_latent(texts, space) for texts in (nodes.paths, nodes.names)))
-        model = learn(
-            products,
-            data.answers,
-            self._tree.ancestry,
-            self._known(nodes, texts),
-            texts,
-            _RulesOfNetwork(self, data),
-            seed,
-            progress=progress,
-        )
+        rules = _RulesOfNetwork(self, data) if len(data.covered) else _NoRules(len(self._tree.exclusive))
+        known = self._known(nodes, texts)
+        model = learn(products, data.answers, self._tree.ancestry, known, texts, rules, seed, progress=progress)
         self._assign(model, space)
 
     def rule_readings(self, inputs: NetworkInputs) -> tf.Tensor:
@@ -138,7 +131,7 @@ class FewShot(EmbeddingNetwork):
             (self._space, space),
             (self._on_bag, model.on_bag),
             (self._on_latent, model.on_latent),
-            (self._on_rules, model.on_rules),
+            (self._on_rules, model.on_rules if model.on_rules.size else np.zeros(self._on_rules.shape, np.float32)),
             (self._bias, model.bias),
         ):
             variable.assign(value)
@@ -157,6 +150,20 @@ class _RulesOfNetwork:
         """Returns float32 `[len(rows), C, P]`."""
         blocks = [rows[k : k + _SCORED_AT_ONCE] for k in range(0, len(rows), _SCORED_AT_ONCE)] or [rows]
         return np.concatenate([self._network.rule_readings(self._data.inputs(block)).numpy() for block in blocks])
+
+
+class _NoRules:
+    """What the rule_based head says where no rule taught it: nothing."""
+
+    names: tuple[str, ...] = ()
+    starts: tuple[float, ...] = ()
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Returns float32 `[len(rows), C, 0]`."""
+        return np.zeros((len(rows), self._num_classes, 0), np.float32)
 
 
 def _of_distinct(bag: sp.csr_matrix, groups: np.ndarray, seed: int) -> sp.csr_matrix:
