@@ -17,6 +17,7 @@ from typing import Any
 from pipeline import events
 from pipeline.causes import system_error
 from pipeline.commands.options import add_settings, settings_of, write_line, write_note
+from pipeline.interrupts import signals_as_interrupts
 from pipeline.peak_memory import PeakMemory
 from pipeline.plan import RunPlan, plan_run
 from pipeline.progress import Progress
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the round and returns the exit code."""
     started_s = time.monotonic()
     progress = Progress()
-    with contextlib.closing(progress), PeakMemory() as memory, _terminated_as_interrupted():
+    with contextlib.closing(progress), PeakMemory() as memory, signals_as_interrupts():
         settings = settings_of(args)
         root = Path(settings.run.root)
         with run_lock(root, ["aisle", *sys.argv[1:]], progress.say) as lock, _system_errors(root):
@@ -61,24 +62,6 @@ def run(args: argparse.Namespace) -> int:
         for line in summary_lines(results):
             write_line(line)
     return 0
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Treats the signal of `kill` and of service managers as Ctrl-C, so that the run's process never stays behind.
-
-    SIGINT is set too: a shell without job control starts background commands with it ignored.
-    """
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

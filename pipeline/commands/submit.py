@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.commands.options import add_settings, are_settings_named, settings_of, write_line, write_note
+from pipeline.interrupts import signals_as_interrupts
 from pipeline.kubeflow.kfp_api import Access, KfpApi, checked_host, checked_secret, secret_of
 from pipeline.kubeflow.package import Package, package_of, read_package, reading_anew
 from pipeline.kubeflow.parameters import PARAMETERS, parameter_values, unknown_values
@@ -95,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
         _tell(args, request, submission)
         return 0
     write_note(f"waiting for {submission.url}")
-    return _wait(args, api, request, submission)
+    with signals_as_interrupts():
+        return _wait(args, api, request, submission)
 
 
 def _check_options(args: argparse.Namespace) -> None:
