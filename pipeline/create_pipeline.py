@@ -196,24 +196,19 @@ def _metadata_at(path: Path) -> metadata_store_pb2.ConnectionConfig:
 
 
 def training_config(plan: RunPlan) -> dict[str, Any]:
-    """Returns the `custom_config` of the Trainer and the Tuner; all of it is in the cache key."""
+    """Returns the `custom_config` of the Trainer and the Tuner; all of it is in the cache key.
+
+    `components.training` adds what the snapshots say: the taxonomy, the baseline, and what the model is made from.
+    """
     settings = plan.settings
     return {
-        "taxonomy": plan.taxonomy,
         "features": plan.features,
         "family": settings["model"]["family"],
         "parameters": settings["model"]["parameters"],
         "phases": list(settings["phases"]),
         "seed": settings["run"]["seed"],
         "top_k": settings["scoring"]["top_k"],
-        "baseline": plan.baseline_uri if settings["model"]["warm_start"] else "",
         "tuner": settings["tuner"],
-        "made_from": {
-            "feeds_sha256": plan.feeds_sha256,
-            "taxonomy_sha256": plan.taxonomy_sha256,
-            "rules_sha256": plan.rules_sha256,
-            "labels_sha256": plan.labels_sha256,
-        },
         "code": stage_code("Trainer", *(("Tuner",) if settings["tuner"]["enabled"] else ())),
     }
 

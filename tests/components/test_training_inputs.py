@@ -38,7 +38,7 @@ def inputs(tmp_path):
 
 
 def config_of(inputs):
-    told = run_config(inputs, {"custom_config": json.dumps({"seed": 3, "taxonomy": "elsewhere", "baseline": ""}), "run_fn": "a.b"})
+    told = run_config(inputs, {"custom_config": json.dumps({"seed": 3}), "run_fn": "a.b"})
     assert told["run_fn"] == "a.b"
     return json.loads(told["custom_config"])
 

@@ -52,11 +52,12 @@ class FewShot(EmbeddingNetwork):
         self._bias = zeros((num_classes,), "bias")
 
     def __call__(self, inputs: NetworkInputs, training: bool = False) -> NetworkOutputs:
-        """Returns both heads' logits and the latent vector; while it trains, the exclusive logits are zeros."""
+        """Returns both heads' logits and the latent vector; while rules are learnt, zeros and the embedding rules are read from."""
         bag = self.bag(inputs, training)
-        rules = self.rule_logits(self.hidden(self.embedding(bag, inputs), training))
+        embedding = self.embedding(bag, inputs)
+        rules = self.rule_logits(self.hidden(embedding, training))
         if training:
-            return NetworkOutputs(tf.zeros([tf.shape(rules)[0], len(self._tree.exclusive)]), rules, rules)
+            return NetworkOutputs(tf.zeros([tf.shape(rules)[0], len(self._tree.exclusive)]), rules, embedding)
         latent = tf.concat([tf.math.l2_normalize(self._columns(self._space, bag, inputs), axis=1), inputs.numbers], 1)
         exclusive = self._columns(self._on_bag, bag, inputs) + tf.matmul(latent, self._on_latent) + self._bias
         for k, found in enumerate(self._reading(rules)):
