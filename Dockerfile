@@ -19,6 +19,7 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
 FROM environment AS program
 COPY LICENSE setup.py pyproject.toml /build/aisle/
 COPY components /build/aisle/components
+COPY encoders /build/aisle/encoders
 COPY few_shot /build/aisle/few_shot
 COPY pipeline /build/aisle/pipeline
 COPY schemas /build/aisle/schemas

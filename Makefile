@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
 DEMO := var/demo-catalogue
-PACKAGES := components few_shot pipeline schemas similarity stores trainer_module
+PACKAGES := components encoders few_shot pipeline schemas serving similarity stores studies trainer_module
 LOCK := .uv/bin/uv pip compile setup.py --quiet --python-version 3.10 --no-header --no-annotate
 # make lock UPGRADE=1 takes the newest versions of everything, UPGRADE=NAME of one package; without it nothing drifts.
 UPGRADE ?=

@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-PACKAGES = ["components", "few_shot", "pipeline", "schemas", "similarity", "stores", "trainer_module"]
+PACKAGES = ["components", "encoders", "few_shot", "pipeline", "schemas", "serving", "similarity", "stores", "studies", "trainer_module"]
 
 # schemas, similarity and stores run in both environments, so what they need is all an app needs.
 CORE = ["numpy", "PyYAML", "pyahocorasick", "google-re2", "orjson", "google-crc32c"]
@@ -16,7 +16,10 @@ PIPELINE = [
     "grpcio-health-checking",
     "grpcio-reflection",
     "prometheus-client",
+    "tornado",
     "safetensors",
+    "h5py",
+    "keras",
     "matplotlib",
     "pyarrow",
     "pyarrow-hotfix",
@@ -27,6 +30,8 @@ PIPELINE = [
     "urllib3",
     "setuptools<81",  # TFX's namespaces still import pkg_resources, which 81 drops.
 ]
+# A second approximate kind of similarity index, for comparison; similarity/hnsw_index.py says which.
+HNSW = ["hnswlib"]
 DEV = [
     "hypothesis",
     "import-linter",
@@ -50,8 +55,9 @@ setup(
         "schemas": ["*.pbtxt", "*.yaml"],
         "components": ["**/*.html", "**/*.css"],
         "pipeline": ["**/*.yaml", "**/*.html"],
+        "studies": ["**/*.html"],
     },
     install_requires=CORE,
-    extras_require={"pipeline": PIPELINE, "dev": DEV},
+    extras_require={"pipeline": PIPELINE, "hnsw": HNSW, "dev": DEV},
     entry_points={"console_scripts": ["aisle = pipeline.cli:main"]},
 )

@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 _ARTIFACTS = {
-    "LabelSnapshot", "Quarantine", "RuleReport", "RuleSnapshot", "SamplingBatch",
+    "EncodingReport", "LabelSnapshot", "NeighbourLists", "Quarantine", "RuleReport", "RuleSnapshot", "SamplingBatch",
     "ScoredPool", "SimilarityIndex", "TaxonomySnapshot", "WideEvaluation",
 }  # fmt: skip
 

@@ -32,6 +32,13 @@ class LabelSnapshot(Artifact):
     TYPE_ANNOTATION = Dataset
 
 
+class EncodingReport(Artifact):
+    """What the encoders did: `encoding_report.json`."""
+
+    TYPE_NAME = "components.EncodingReport"
+    TYPE_ANNOTATION = Metrics
+
+
 class RuleReport(Artifact):
     """What the rules did: `rule_report.json`."""
 
@@ -57,6 +64,13 @@ class SamplingBatch(Artifact):
     """The products people should label next: `batch.jsonl` and `manifest.json`."""
 
     TYPE_NAME = "components.SamplingBatch"
+    TYPE_ANNOTATION = Dataset
+
+
+class NeighbourLists(Artifact):
+    """Every product's neighbours: `neighbours/*.parquet`, `documents/*.jsonl` and `manifest.json`."""
+
+    TYPE_NAME = "components.NeighbourLists"
     TYPE_ANNOTATION = Dataset
 
 

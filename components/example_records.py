@@ -73,6 +73,16 @@ def _entry(name: str, kind: bytes, value: bytes) -> bytes:
     return b"".join((b"\n", entry, key, feature, kind, values, b"\n", length, value))
 
 
+def floats_entry(name: str, numbers: bytes) -> bytes:
+    """Returns the entry of a list of floats in a serialized `tf.train.Features`, for `example_bytes.with_features`.
+
+    Args:
+        name: of the feature.
+        numbers: float32, little-endian, one after the other.
+    """
+    return _entry(name, b"\x12", numbers)
+
+
 def _length(number: int) -> bytes:
     return _SMALL[number] if number < 16_384 else varint(number)
 

@@ -19,16 +19,17 @@ def IndexBuilder(
     scored_pool: InputArtifact[ScoredPool],
     taxonomy: InputArtifact[TaxonomySnapshot],
     index: OutputArtifact[SimilarityIndex],
-    exact_below: Parameter[int] = 50_000,
+    exact_below: Parameter[int] = 200_000,
     neighbours: Parameter[int] = 10,
     min_recall: Parameter[float] = 0.9,
+    storage: Parameter[str] = "float32",
     seed: Parameter[int] = 0,
     code: Parameter[str] = "",
 ) -> None:
     """Builds the index that goes live beside the model; refused under the recall floor."""
     del code  # In the cache key only.
     started_s = time.monotonic()
-    plan = IndexPlan(int(exact_below), int(neighbours), float(min_recall), int(seed))
+    plan = IndexPlan(int(exact_below), int(neighbours), float(min_recall), int(seed), str(storage))
     tree = load_taxonomy(Path(taxonomy.uri) / "taxonomy.tsv")
     manifest = build_pool_index(Path(scored_pool.uri), tree, Path(index.uri), plan)
     index.set_string_custom_property("kind", manifest.kind)

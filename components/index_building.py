@@ -12,22 +12,25 @@ import numpy.typing as npt
 
 from components.scored_pool import EMBEDDING, EXCLUSIVE_NODES, PRODUCT_ID, ScoredPool, iterate_scored_pool, read_pool_manifest
 from schemas.errors import NeighbourIndexError
+from schemas.product import PRICE
 from schemas.taxonomy import Taxonomy
 from similarity.manifest import IndexManifest
 from similarity.planner import build_index, save_index
-from similarity.vectors import ProductVectors, in_tree_order
+from similarity.product_columns import TEXT_COLUMNS, ProductColumns, columns_from_values
+from similarity.vectors import FLOAT32, ProductVectors, in_tree_order
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class IndexPlan:
-    """How an index is built: `index.exact_below`, `index.neighbours`, `index.min_recall`, `run.seed`."""
+    """How an index is built: `index.exact_below`, `index.neighbours`, `index.min_recall`, `index.storage`, `run.seed`."""
 
     exact_below: int
     neighbours: int
     min_recall: float
     seed: int
+    storage: str = FLOAT32
 
 
 def pool_vectors(folder: Path, taxonomy: Taxonomy) -> ProductVectors:
@@ -48,12 +51,17 @@ def pool_vectors(folder: Path, taxonomy: Taxonomy) -> ProductVectors:
     vectors = np.zeros((manifest.num_products, manifest.embedding_dimension), np.float32)
     numbers = np.full(manifest.num_products, -1, np.int64)
     product_ids: list[str] = []
-    for block in iterate_scored_pool(folder, [PRODUCT_ID, EXCLUSIVE_NODES, EMBEDDING]):
+    texts: dict[str, list[str | None]] = {name: [] for name in TEXT_COLUMNS}
+    prices = np.full(manifest.num_products, np.nan, np.float32)
+    for block in iterate_scored_pool(folder, [PRODUCT_ID, EXCLUSIVE_NODES, EMBEDDING, *TEXT_COLUMNS, PRICE]):
         rows = slice(len(product_ids), len(product_ids) + len(block))
         vectors[rows] = _checked_embeddings(block, folder)
         numbers[rows] = _predicted_numbers(block.need("exclusive_nodes")[:, 0], taxonomy)
+        prices[rows] = block.fields[PRICE].astype(np.float32)  # None becomes NaN.
+        for name, values in texts.items():
+            values.extend(block.fields[name])
         product_ids.extend(block.need("product_ids"))
-    return _ordered(vectors, numbers, product_ids, taxonomy)
+    return _ordered(vectors, numbers, product_ids, columns_from_values(texts, prices), taxonomy)
 
 
 def _checked_embeddings(block: ScoredPool, folder: Path) -> npt.NDArray[np.float32]:
@@ -71,13 +79,15 @@ def _predicted_numbers(node_ids: npt.NDArray[Any], taxonomy: Taxonomy) -> npt.ND
     return np.array([known[node_id] for node_id in node_ids.tolist()], np.int64)
 
 
-def _ordered(vectors: npt.NDArray[np.float32], numbers: npt.NDArray[np.int64], ids: list[str], taxonomy: Taxonomy) -> ProductVectors:
+def _ordered(
+    vectors: npt.NDArray[np.float32], numbers: npt.NDArray[np.int64], ids: list[str], columns: ProductColumns, taxonomy: Taxonomy
+) -> ProductVectors:
     empty = ~vectors.any(axis=1)
     if empty.any():
         log.warning("index_building left_out=%d products=%d reason=vector_of_zeros", int(empty.sum()), len(ids))
-        vectors, numbers = vectors[~empty], numbers[~empty]
+        vectors, numbers, columns = vectors[~empty], numbers[~empty], columns.take(np.flatnonzero(~empty))
         ids = [product_id for product_id, out in zip(ids, empty.tolist(), strict=True) if not out]
-    return in_tree_order(vectors, ids, numbers, taxonomy.ids, taxonomy.subtree_ends)
+    return in_tree_order(vectors, ids, numbers, taxonomy.ids, taxonomy.subtree_ends, columns)
 
 
 def build_pool_index(pool_folder: Path, taxonomy: Taxonomy, index_folder: Path, plan: IndexPlan) -> IndexManifest:
@@ -86,6 +96,7 @@ def build_pool_index(pool_folder: Path, taxonomy: Taxonomy, index_folder: Path, 
     Raises:
         NeighbourIndexError: nothing to index, or recall under the floor; then nothing is written.
     """
-    built = build_index(pool_vectors(pool_folder, taxonomy), plan.exact_below, plan.neighbours, plan.min_recall, plan.seed)
+    products = pool_vectors(pool_folder, taxonomy)
+    built = build_index(products, plan.exact_below, plan.neighbours, plan.min_recall, plan.seed, plan.storage)
     model_sha256 = read_pool_manifest(pool_folder).model_sha256
     return save_index(index_folder, built, model_sha256, taxonomy.sha256)

@@ -1,5 +1,6 @@
 """The TFX shell that scores the pool with Beam, one file of examples at a time; pool_scoring.py says how."""
 
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -34,12 +35,13 @@ class ScoreFiles(beam.DoFn):
     A file is written under a hidden name and renamed when whole, so that a bundle may be tried again.
     """
 
-    def __init__(self, model_uri: str, block_products: int, shared: Shared) -> None:
-        self._model_uri, self._block_products, self._shared = model_uri, block_products, shared
+    def __init__(self, model_uri: str, committee: tuple[str, ...], block_products: int, shared: Shared) -> None:
+        self._model_uri, self._committee, self._block_products, self._shared = model_uri, committee, block_products, shared
 
     def setup(self) -> None:
-        """Loads the model, once in a process however many threads score."""
-        self._scorer = self._shared.acquire(lambda: Scorer(self._model_uri), tag=self._model_uri)
+        """Loads the models, once in a process however many threads score."""
+        uris = "\n".join((self._model_uri, *self._committee))
+        self._scorer = self._shared.acquire(lambda: Scorer(self._model_uri, self._committee), tag=uris)
 
     def process(self, files: _Files) -> Iterator[int]:
         """Scores one file."""
@@ -60,13 +62,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         pool = artifact_utils.get_single_instance(output_dict["scored_pool"])
         chosen = _chosen(input_dict, exec_properties)
+        committee = tuple(uri for uri in json.loads(exec_properties.get("committee") or "[]") if uri != chosen.uri)
         folder = Path(pool.uri)
         folder.mkdir(parents=True, exist_ok=True)
         files = _planned_files(Path(examples.uri), folder)
-        score = ScoreFiles(chosen.uri, int(exec_properties["block_products"]), Shared())
+        score = ScoreFiles(chosen.uri, committee, int(exec_properties["block_products"]), Shared())
         with self._make_beam_pipeline() as pipeline:
             _ = pipeline | "Files" >> beam.Create(files) | "Spread" >> beam.Reshuffle() | "Score" >> beam.ParDo(score)
-        manifest = _manifest(folder, chosen)
+        manifest = _manifest(folder, chosen, committee)
         write_pool_manifest(folder, manifest)
         pool.set_string_custom_property("model", manifest.model)
         pool.set_int_custom_property("num_products", manifest.num_products)
@@ -95,7 +98,7 @@ def _planned_files(examples: Path, folder: Path) -> list[_Files]:
     return [(path, split, str(folder / name)) for (path, split), name in zip(found, names, strict=True)]
 
 
-def _manifest(folder: Path, chosen: ChosenModel) -> PoolManifest:
+def _manifest(folder: Path, chosen: ChosenModel, committee: tuple[str, ...]) -> PoolManifest:
     described = read_model_description(chosen.uri)
     return PoolManifest(
         num_products=sum(pq.read_metadata(path).num_rows for path in pool_files(folder)),
@@ -106,6 +109,7 @@ def _manifest(folder: Path, chosen: ChosenModel) -> PoolManifest:
         model=chosen.model,
         version=chosen.version,
         model_sha256=folder_sha256(Path(chosen.uri)),
+        committee=1 + len(committee) if committee else 0,
     )
 
 
@@ -123,6 +127,7 @@ class PoolScorerSpec(ComponentSpec):
         "baseline_uri": ExecutionParameter(type=str),
         "baseline_version": ExecutionParameter(type=int),
         "block_products": ExecutionParameter(type=int),
+        "committee": ExecutionParameter(type=str),
         "code": ExecutionParameter(type=str),
     }
 
@@ -138,6 +143,7 @@ class PoolScorer(base_beam_component.BaseBeamComponent):
         baseline_uri: otherwise folder of the live SavedModel; empty: none.
         baseline_version: its version.
         block_products: products scored at once.
+        committee: JSON list of further SavedModels whose best nodes stand beside, for strategies that ask where members disagree.
         code: digest of the code, so that the cache notices a change.
     """
 
@@ -154,6 +160,7 @@ class PoolScorer(base_beam_component.BaseBeamComponent):
         block_products: int = 512,
         code: str = "",
         baseline: BaseChannel | None = None,
+        committee: str = "[]",
     ) -> None:
         spec = PoolScorerSpec(
             examples=examples,
@@ -163,6 +170,7 @@ class PoolScorer(base_beam_component.BaseBeamComponent):
             baseline_uri=baseline_uri,
             baseline_version=baseline_version,
             block_products=block_products,
+            committee=committee,
             code=code,
             scored_pool=Channel(type=ScoredPool),
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,8 @@ from components.scored_pool import (
     ANSWERED,
     BLESSED,
     CANDIDATE,
+    COMMITTEE_NODES,
+    COMMITTEE_PROBABILITIES,
     EMBEDDING,
     EXCLUSIVE_ENTROPY,
     EXCLUSIVE_NODES,
@@ -31,12 +34,15 @@ from components.scored_pool import (
     SCHEMA,
     SPLIT,
     TEXT_FIELDS,
+    TITLE_KEY,
 )
 from schemas.errors import ModelError
-from schemas.product import ANSWER_NODE, GROUP, ID, PRICE, RULE_IDS
+from schemas.product import ANSWER_NODE, GROUP, ID, PRICE, RULE_IDS, TITLE
+from schemas.text import fold
 
 SIGNATURE = "serving_default"
 _OUTPUTS = (EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, EXCLUSIVE_ENTROPY, RULE_BASED_NODES, RULE_BASED_PROBABILITIES, EMBEDDING)
+_OF_MEMBER = (EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES)
 _DESCRIPTION = ("assets.extra", "model.json")
 
 
@@ -83,20 +89,20 @@ def read_model_description(model_uri: str) -> dict[str, Any]:
 
 
 class Scorer:
-    """A loaded SavedModel and the decoder of its examples; keep one per process.
+    """Loaded SavedModels and the decoder of their examples; keep one per process.
+
+    Args:
+        model_uri: the model whose scores a pool holds.
+        committee: further models, whose best nodes stand beside; with none there is no committee.
 
     Raises:
-        ModelError: the model lacks the signature or an output of docs/contracts.md.
+        ModelError: a model can't be loaded, or lacks the signature or an output of docs/contracts.md.
     """
 
-    def __init__(self, model_uri: str) -> None:
-        self._loaded = tf.saved_model.load(model_uri)  # Holds the variables: a signature alone doesn't keep them alive.
-        if SIGNATURE not in self._loaded.signatures:
-            raise ModelError(f"{model_uri}: there is no signature {SIGNATURE!r}. Found {', '.join(self._loaded.signatures)}.")
-        self._signature = self._loaded.signatures[SIGNATURE]
-        missing = [name for name in _OUTPUTS if name not in self._signature.structured_outputs]
-        if missing:
-            raise ModelError(f"{model_uri}: signature {SIGNATURE!r} has no output {missing[0]!r}. Export the model again.")
+    def __init__(self, model_uri: str, committee: Sequence[str] = ()) -> None:
+        loaded = [_load(uri, _OF_MEMBER if number else _OUTPUTS) for number, uri in enumerate((model_uri, *committee))]
+        self._loaded = loaded  # Holds the variables: a signature alone doesn't keep them alive.
+        self._signature, *self._committee = [model.signatures[SIGNATURE] for model in loaded]
         self._decoder = ExamplesToRecordBatchDecoder(_field_schema().SerializeToString())
 
     def score(self, serialized: npt.NDArray[np.object_], split: str) -> pa.RecordBatch:
@@ -106,11 +112,42 @@ class Scorer:
             serialized: object (bytes) `[n]`, labelled examples.
             split: what column `split` says.
         """
-        outputs = self._signature(examples=tf.constant(serialized, tf.string))
+        examples = tf.constant(serialized, tf.string)
+        outputs = self._signature(examples=examples)
         columns = {name: _output_column(outputs[name].numpy(), SCHEMA.field(name).type) for name in _OUTPUTS}
+        members = [outputs, *(member(examples=examples) for member in self._committee)] if self._committee else []
+        columns |= _committee_columns([(m[EXCLUSIVE_NODES].numpy(), m[EXCLUSIVE_PROBABILITIES].numpy()) for m in members], len(serialized))
         columns |= _field_columns(self._decoder.DecodeBatch(serialized.tolist()))
         columns[SPLIT] = pa.array(np.full(len(serialized), split, dtype=object), pa.string())
         return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _load(model_uri: str, outputs: Sequence[str]) -> Any:
+    try:
+        loaded = tf.saved_model.load(model_uri)
+    except OSError:
+        raise ModelError(f"{model_uri}: there is no SavedModel to score with. Name a model that aisle's trainer exported.") from None
+    if SIGNATURE not in loaded.signatures:
+        raise ModelError(f"{model_uri}: there is no signature {SIGNATURE!r}. Found {', '.join(loaded.signatures)}.")
+    missing = [name for name in outputs if name not in loaded.signatures[SIGNATURE].structured_outputs]
+    if missing:
+        raise ModelError(f"{model_uri}: signature {SIGNATURE!r} has no output {missing[0]!r}. Export the model again.")
+    return loaded
+
+
+def _committee_columns(members: Sequence[tuple[npt.NDArray[Any], npt.NDArray[np.float32]]], num_products: int) -> dict[str, pa.Array]:
+    """Returns what each member says, one after the other; a member that knows fewer nodes is filled up with "" and 0."""
+    width = max((nodes.shape[1] for nodes, _ in members), default=0)
+    all_nodes = np.full((num_products, len(members), width), b"", dtype=object)
+    all_probabilities = np.zeros((num_products, len(members), width), np.float32)
+    for number, (nodes, probabilities) in enumerate(members):
+        all_nodes[:, number, : nodes.shape[1]] = nodes
+        all_probabilities[:, number, : nodes.shape[1]] = probabilities
+    flat = (num_products, len(members) * width)
+    return {
+        COMMITTEE_NODES: _output_column(all_nodes.reshape(flat), SCHEMA.field(COMMITTEE_NODES).type),
+        COMMITTEE_PROBABILITIES: _output_column(all_probabilities.reshape(flat), SCHEMA.field(COMMITTEE_PROBABILITIES).type),
+    }
 
 
 def score_file(scorer: Scorer, examples_path: str, split: str, file: BinaryIO, block_products: int) -> int:
@@ -163,8 +200,16 @@ def _field_columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
     columns[GROUP] = _text(_first(decoded[GROUP]))
     columns[PRICE] = _first(decoded[PRICE]).cast(pa.float32())
     columns[ANSWERED] = pa.array(_lengths(decoded[ANSWER_NODE]) > 0)
+    columns[ANSWER_NODE] = _text(_first(decoded[ANSWER_NODE]))
+    columns[TITLE_KEY] = pa.array([_title_key(title) for title in columns[TITLE].to_pylist()], pa.string())
     columns[RULE_IDS] = _texts(decoded[RULE_IDS])
     return columns
+
+
+def _title_key(title: str | None) -> str | None:
+    """Returns 16 hexadecimal digits, equal for titles that are equal once folded; None for a title that says nothing."""
+    folded = fold(title or "")
+    return blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if folded else None
 
 
 def _lengths(lists: pa.Array) -> npt.NDArray[np.int64]:

@@ -25,11 +25,13 @@ def Sampler(
     batch_size: Parameter[int],
     audit_share: Parameter[float],
     seed: Parameter[int] = 0,
+    subtree: Parameter[str] = "",
+    shop: Parameter[str] = "",
     code: Parameter[str] = "",
 ) -> None:
     """Picks the products people should label next; runs after the push, so that the batch names the live version."""
     del code  # In the cache key only.
-    settings = BatchSettings(strategy, int(batch_size), float(audit_share), int(seed))
+    settings = BatchSettings(strategy, int(batch_size), float(audit_share), int(seed), subtree, shop)
     folder = Path(scored_pool.uri)
     pool = read_pool_manifest(folder)
     items, pool_size = draw_batch(folder, load_taxonomy(Path(taxonomy.uri) / "taxonomy.tsv"), settings)

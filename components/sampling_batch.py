@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from components.sampling.batch import COLUMNS, BatchItem, group_numbers, open_rows, pick
+from components.sampling.batch import BatchItem, columns_for, group_numbers, open_rows, pick
 from components.sampling.contract import find_strategy
+from components.sampling.target import make_target
 from components.scored_pool import (
     CANDIDATE,
+    EMBEDDING,
     EXCLUSIVE_NODES,
     EXCLUSIVE_PROBABILITIES,
     GROUP,
@@ -23,6 +25,7 @@ from components.scored_pool import (
     TEXT_FIELDS,
     PoolManifest,
     ScoredPool,
+    StoredEmbeddings,
     read_pool_rows,
     read_scored_pool,
 )
@@ -37,12 +40,14 @@ _SHOWN = (PRODUCT_ID, GROUP, EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, RULE_IDS,
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """How a batch is drawn: `sampling.strategy`, `sampling.batch_size`, `sampling.audit_share`, `run.seed`."""
+    """How a batch is drawn: `sampling.strategy`, `batch_size`, `audit_share`, `subtree` and `shop`, and `run.seed`."""
 
     strategy: str
     batch_size: int
     audit_share: float
     seed: int
+    subtree: str = ""
+    shop: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class BatchManifest:
         version: of the live model that scored; 0 where the scores are a candidate's that isn't live.
         audit_share: asked for.
         model: `candidate` or `blessed`: who scored.
+        subtree, shop: what the batch is limited to; empty: nothing.
     """
 
     batch_id: str
@@ -68,6 +74,8 @@ class BatchManifest:
     version: int
     audit_share: float
     model: str
+    subtree: str = ""
+    shop: str = ""
 
 
 def node_names(taxonomy: Taxonomy) -> Callable[[str], str]:
@@ -76,20 +84,44 @@ def node_names(taxonomy: Taxonomy) -> Callable[[str], str]:
     return lambda node_id: taxonomy.path(node_id) if node_id in known else node_id
 
 
-def draw_batch(pool_folder: Path, taxonomy: Taxonomy, settings: BatchSettings) -> tuple[list[dict[str, Any]], int]:
+def draw_batch(
+    pool_folder: Path, taxonomy: Taxonomy, settings: BatchSettings, answers: Mapping[str, str | None] | None = None
+) -> tuple[list[dict[str, Any]], int]:
     """Returns the items of a batch as docs/contracts.md has them, and how many products could have been asked.
 
-    Only the columns that rank are read for the whole pool; texts are read for the chosen products alone.
+    Only the columns that rank are read for the whole pool, embeddings as they are asked for; texts are read for the chosen
+    products alone.
+
+    Args:
+        pool_folder: of the artifact ScoredPool.
+        taxonomy: gives nodes their paths.
+        settings: how.
+        answers: product id to the node of an answer that came after the pool was scored; None: an answer that names none.
 
     Raises:
-        SamplingError: an unknown strategy, or a pool that can't be read or ranked.
+        SettingsError: an unknown subtree.
+        SamplingError: an unknown strategy or shop, or a pool that can't be read or ranked.
     """
-    strategy = find_strategy(settings.strategy)
-    pool = read_scored_pool(pool_folder, list(dict.fromkeys([*COLUMNS, *strategy.columns])))
+    strategy, target = find_strategy(settings.strategy), make_target(taxonomy, settings.subtree, settings.shop)
+    columns = columns_for(strategy, target)
+    pool = read_scored_pool(pool_folder, [name for name in columns if name != EMBEDDING])
+    if answers:
+        pool = _with_answers(pool, answers)
+    if EMBEDDING in columns:
+        pool = replace(pool, embeddings=StoredEmbeddings(pool_folder))
     rng = np.random.default_rng(settings.seed)
-    items = pick(pool, strategy, settings.batch_size, settings.audit_share, rng, node_names(taxonomy))
-    size = len(open_rows(pool, group_numbers(pool)))
+    items = pick(pool, strategy, settings.batch_size, settings.audit_share, rng, node_names(taxonomy), target)
+    size = len(open_rows(pool, group_numbers(pool), target))
     return _with_fields(pool_folder, items, taxonomy), size
+
+
+def _with_answers(pool: ScoredPool, answers: Mapping[str, str | None]) -> ScoredPool:
+    later = np.array([product_id in answers for product_id in pool.need("product_ids")], bool)
+    if pool.answer_nodes is None:
+        return replace(pool, answered=pool.need("answered") | later)
+    nodes = pool.answer_nodes.copy()
+    nodes[later] = [answers[product_id] for product_id in pool.need("product_ids")[later]]
+    return replace(pool, answered=pool.need("answered") | later, answer_nodes=nodes)
 
 
 def _with_fields(folder: Path, items: Sequence[BatchItem], taxonomy: Taxonomy) -> list[dict[str, Any]]:
@@ -148,6 +180,8 @@ def write_batch(
         version=version,
         audit_share=settings.audit_share,
         model=model,
+        subtree=settings.subtree,
+        shop=settings.shop,
     )
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
     return manifest

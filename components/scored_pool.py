@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import SamplingError
-from schemas.product import ID, PRICE, STRING_FIELDS
+from schemas.product import ANSWER_NODE, ID, PRICE, STRING_FIELDS
 
 CANDIDATE, BLESSED = "candidate", "blessed"
 MANIFEST = "manifest.json"
 PRODUCT_ID, SPLIT, GROUP, ANSWERED, RULE_IDS, EMBEDDING = "product_id", "split", "group", "answered", "rule_ids", "embedding"
 EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, EXCLUSIVE_ENTROPY = "exclusive_nodes", "exclusive_probabilities", "exclusive_entropy"
 RULE_BASED_NODES, RULE_BASED_PROBABILITIES = "rule_based_nodes", "rule_based_probabilities"
+COMMITTEE_NODES, COMMITTEE_PROBABILITIES = "committee_nodes", "committee_probabilities"
+TITLE_KEY = "title_key"
 TEXT_FIELDS = tuple(name for name in STRING_FIELDS if name != ID)
 
 SCHEMA = pa.schema(
@@ -29,11 +31,15 @@ SCHEMA = pa.schema(
         (SPLIT, pa.string()),
         (GROUP, pa.string()),
         (ANSWERED, pa.bool_()),
+        (ANSWER_NODE, pa.string()),
+        (TITLE_KEY, pa.string()),
         (EXCLUSIVE_NODES, pa.list_(pa.string())),
         (EXCLUSIVE_PROBABILITIES, pa.list_(pa.float32())),
         (EXCLUSIVE_ENTROPY, pa.float32()),
         (RULE_BASED_NODES, pa.list_(pa.string())),
         (RULE_BASED_PROBABILITIES, pa.list_(pa.float32())),
+        (COMMITTEE_NODES, pa.list_(pa.string())),
+        (COMMITTEE_PROBABILITIES, pa.list_(pa.float32())),
         (RULE_IDS, pa.list_(pa.string())),
         (EMBEDDING, pa.list_(pa.float32())),
         *((name, pa.string()) for name in TEXT_FIELDS),
@@ -57,6 +63,7 @@ class PoolManifest:
         model: `candidate` (made by this run) or `blessed` (the live one, because the candidate isn't blessed).
         version: of the live model where it scored; 0 for a candidate, which has none yet.
         model_sha256: digest of the SavedModel that scored; empty where it couldn't be read as local files.
+        committee: members whose top-k the committee's columns hold, the model that scored first; 0: no committee.
     """
 
     num_products: int
@@ -67,6 +74,17 @@ class PoolManifest:
     model: str
     version: int
     model_sha256: str = ""
+    committee: int = 0
+
+
+class Embeddings(Protocol):
+    """Rows of vectors: a NumPy array is one, and so is `StoredEmbeddings`."""
+
+    def __len__(self) -> int:
+        """Returns how many rows there are."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Returns float32 `[len(rows), dimension]` for an array of rows or a slice."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +101,12 @@ class ScoredPool:
         rule_based_nodes: object (str) `[n, k]`.
         rule_based_probabilities: float32 `[n, k]`.
         rule_ids: object (list of str) `[n]`.
-        embeddings: float32 `[n, dimension]`.
+        embeddings: float32 `[n, dimension]`: an array, a memory map, or what reads the rows it is asked for.
         fields: name to object `[n]` of str (float for price), None where the product has none.
+        answer_nodes: object (str) `[n]`, the node a person answered, None where nobody did.
+        title_keys: object (str) `[n]`, equal where titles are equal once folded; None where a product has none.
+        committee_nodes: object (str) `[n, members, k]`, each member's most probable first, "" where it has fewer than k.
+        committee_probabilities: float32 `[n, members, k]`.
     """
 
     manifest: PoolManifest
@@ -98,13 +120,17 @@ class ScoredPool:
     rule_based_nodes: npt.NDArray[Any] | None = None
     rule_based_probabilities: npt.NDArray[np.float32] | None = None
     rule_ids: npt.NDArray[Any] | None = None
-    embeddings: npt.NDArray[np.float32] | None = None
+    embeddings: Embeddings | None = None
     fields: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    answer_nodes: npt.NDArray[Any] | None = None
+    title_keys: npt.NDArray[Any] | None = None
+    committee_nodes: npt.NDArray[Any] | None = None
+    committee_probabilities: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
-        for item in fields(self)[1:-1]:
+        for item in fields(self)[1:]:
             column = getattr(self, item.name)
-            if column is not None:
+            if column is not None and item.name != "fields":
                 return len(column)
         return len(next(iter(self.fields.values()), ()))
 
@@ -119,15 +145,36 @@ class ScoredPool:
             raise SamplingError(f"the scored pool was read without {attribute}. Name its column in read_scored_pool().")
         return column
 
+    def field(self, name: str) -> npt.NDArray[Any]:
+        """Returns a field of the products, object `[n]`.
 
-_ATTRIBUTES = {PRODUCT_ID: "product_ids", SPLIT: "splits", GROUP: "groups", EMBEDDING: "embeddings"}
+        Raises:
+            SamplingError: it wasn't read.
+        """
+        if name not in self.fields:
+            raise SamplingError(f"the scored pool was read without {name}. Name its column in read_scored_pool().")
+        return self.fields[name]
+
+
+_ATTRIBUTES = {
+    PRODUCT_ID: "product_ids",
+    SPLIT: "splits",
+    GROUP: "groups",
+    EMBEDDING: "embeddings",
+    ANSWER_NODE: "answer_nodes",
+    TITLE_KEY: "title_keys",
+}
 _MATRICES = {
     EXCLUSIVE_NODES: np.object_,
     EXCLUSIVE_PROBABILITIES: np.float32,
     RULE_BASED_NODES: np.object_,
     RULE_BASED_PROBABILITIES: np.float32,
+    COMMITTEE_NODES: np.object_,
+    COMMITTEE_PROBABILITIES: np.float32,
     EMBEDDING: np.float32,
 }
+_OF_COMMITTEE = (COMMITTEE_NODES, COMMITTEE_PROBABILITIES)
+_ATTRIBUTE_NAMES = tuple(item.name for item in fields(ScoredPool) if item.name not in ("manifest", "fields"))
 
 
 def pool_files(folder: Path) -> list[Path]:
@@ -157,7 +204,7 @@ def read_pool_manifest(folder: Path) -> PoolManifest:
 
 
 def read_scored_pool(folder: Path, columns: Sequence[str] | None = None) -> ScoredPool:
-    """Reads whole columns of a scored pool.
+    """Reads whole columns of a scored pool, block by block, so that memory holds them once.
 
     Args:
         folder: of the artifact.
@@ -167,14 +214,78 @@ def read_scored_pool(folder: Path, columns: Sequence[str] | None = None) -> Scor
         SamplingError: an unknown column, or a pool that is missing or damaged.
     """
     manifest, names = read_pool_manifest(folder), _checked(columns)
-    try:
-        tables = [pq.read_table(path, columns=names) for path in pool_files(folder)]
-    except (OSError, pa.ArrowException) as error:
-        raise SamplingError(f"{folder}: the scored pool is damaged: {error}. Score the pool again.") from None
-    table = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(names)
-    if table.num_rows != manifest.num_products:
-        raise SamplingError(f"{folder}: found {table.num_rows} products, the manifest says {manifest.num_products}. Score the pool again.")
-    return _from_table(table, manifest)
+    num_products, found, texts = 0, _Columns(manifest.num_products), _Columns(manifest.num_products)
+    for batch in _batches(folder, names, _BLOCK_PRODUCTS):
+        block = _from_table(pa.Table.from_batches([batch]), manifest)
+        if num_products + len(batch) <= manifest.num_products:
+            found.add(num_products, {name: getattr(block, name) for name in _ATTRIBUTE_NAMES if getattr(block, name) is not None})
+            texts.add(num_products, block.fields)
+        num_products += len(batch)
+    if num_products != manifest.num_products:
+        raise SamplingError(f"{folder}: found {num_products} products, the manifest says {manifest.num_products}. Score the pool again.")
+    if not num_products:
+        return _from_table(SCHEMA.empty_table().select(names), manifest)
+    return ScoredPool(manifest, **found.arrays, fields=texts.arrays)
+
+
+class _Columns:
+    """Arrays of a whole pool, filled block by block."""
+
+    def __init__(self, num_products: int) -> None:
+        self.arrays: dict[str, Any] = {}
+        self._num_products = num_products
+
+    def add(self, start: int, block: Mapping[str, npt.NDArray[Any]]) -> None:
+        for name, values in block.items():
+            if name not in self.arrays:
+                self.arrays[name] = np.empty((self._num_products, *values.shape[1:]), values.dtype)
+            if values.shape[1:] != self.arrays[name].shape[1:]:
+                raise SamplingError(f"column {name!r} of the scored pool has lists of different lengths. Score the pool again.")
+            self.arrays[name][start : start + len(values)] = values
+
+
+class StoredEmbeddings:
+    """The embeddings of a pool on disk, read when they are asked for: a million of 256 numbers would fill a gigabyte.
+
+    Whatever is asked for costs one pass over the column, so ask for all that is wanted at once.
+
+    Args:
+        folder: of the artifact.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._manifest = folder, read_pool_manifest(folder)
+
+    def __len__(self) -> int:
+        return self._manifest.num_products
+
+    def __getitem__(self, rows: Any, /) -> npt.NDArray[np.float32]:
+        """Returns float32 `[len(rows), dimension]`, in the order asked."""
+        wanted = np.arange(len(self))[rows]
+        ordered = np.unique(wanted)
+        found = np.empty((len(ordered), self._manifest.embedding_dimension), np.float32)
+        for start, block in self.blocks():
+            first, last = np.searchsorted(ordered, [start, start + len(block)])
+            found[first:last] = block[ordered[first:last] - start]
+        taken: npt.NDArray[np.float32] = found[np.searchsorted(ordered, wanted)]
+        return taken
+
+    def blocks(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Yields the first row and the vectors of each block, in the order of the pool."""
+        start = 0
+        for batch in _batches(self._folder, [EMBEDDING], _BLOCK_PRODUCTS):
+            block = _matrix(EMBEDDING, batch.column(0))
+            yield start, block
+            start += len(block)
+
+
+def embedding_blocks(embeddings: Embeddings, block_products: int = _BLOCK_PRODUCTS) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """Yields the first row and the vectors of each block, in one pass, wherever the vectors are."""
+    if isinstance(embeddings, StoredEmbeddings):
+        yield from embeddings.blocks()
+        return
+    for start in range(0, len(embeddings), block_products):
+        yield start, np.asarray(embeddings[start : start + block_products], np.float32)
 
 
 def read_pool_rows(folder: Path, rows: Sequence[int], columns: Sequence[str] | None = None) -> ScoredPool:
@@ -221,9 +332,17 @@ def _batches(folder: Path, names: list[str], block_products: int) -> Iterator[pa
     for path in pool_files(folder):
         try:
             with path.open("rb") as file:
-                yield from pq.ParquetFile(file).iter_batches(batch_size=block_products, columns=names)
+                stored = pq.ParquetFile(file)
+                _check_columns(path, names, stored.schema_arrow.names)
+                yield from stored.iter_batches(batch_size=block_products, columns=names)
         except (OSError, pa.ArrowException) as error:
             raise SamplingError(f"{path}: the scored pool is damaged: {error}. Score the pool again.") from None
+
+
+def _check_columns(path: Path, names: Sequence[str], stored: Sequence[str]) -> None:
+    missing = [name for name in names if name not in stored]
+    if missing:
+        raise SamplingError(f"{path}: column {missing[0]!r} is missing: an earlier release scored this pool. Score the pool again.")
 
 
 def _checked(columns: Sequence[str] | None) -> list[str]:
@@ -241,10 +360,13 @@ def _from_table(table: pa.Table, manifest: PoolManifest) -> ScoredPool:
         column = table.column(name).combine_chunks() if table.num_rows else pa.array([], table.schema.field(name).type)
         if isinstance(column, pa.ChunkedArray):
             column = column.chunk(0)
-        if name in TEXT_FIELDS or name == PRICE:
+        if name == PRICE:
             texts[name] = np.array(column.to_pylist(), dtype=object)
+        elif name in TEXT_FIELDS:
+            texts[name] = _shared_texts(column)
         else:
-            found[_ATTRIBUTES.get(name, name)] = _array(name, column)
+            values = _array(name, column)
+            found[_ATTRIBUTES.get(name, name)] = _by_member(name, values, manifest) if name in _OF_COMMITTEE else values
     return ScoredPool(manifest, **found, fields=texts)
 
 
@@ -272,8 +394,16 @@ def _matrix(name: str, column: pa.Array) -> npt.NDArray[Any]:
     return flat.reshape(len(column), width)
 
 
+def _by_member(name: str, values: npt.NDArray[Any], manifest: PoolManifest) -> npt.NDArray[Any]:
+    """Returns `[n, members * k]` as `[n, members, k]`; a pool without a committee has none of either."""
+    members = max(1, manifest.committee)
+    if values.shape[1] % members:
+        raise SamplingError(f"column {name!r} holds {values.shape[1]} nodes a product for {members} members. Score the pool again.")
+    return values.reshape(len(values), manifest.committee, values.shape[1] // members)
+
+
 def _shared_texts(column: pa.Array) -> npt.NDArray[Any]:
-    """Returns texts as objects; equal texts are one object, so that a node id costs 8 bytes wherever it stands."""
+    """Returns texts as objects; equal texts of a block are one object, so that a node id costs 8 bytes wherever it stands."""
     if not len(column):
         return np.empty(0, dtype=object)
     encoded = column.dictionary_encode()

@@ -13,10 +13,12 @@ from tfx.proto import trainer_pb2
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter
-from tfx.utils import json_utils
+from tfx.utils import json_utils, path_utils
 
 from components.artifacts import LabelSnapshot, Quarantine, RuleSnapshot, TaxonomySnapshot
 from components.baseline_artifact import baseline_folder
+from components.warmup_requests import write_warmup
+from schemas.product import DEV
 
 _SNAPSHOTS = {
     "taxonomy": ChannelParameter(type=TaxonomySnapshot),
@@ -31,6 +33,7 @@ _MADE_FROM = {
     "rules_sha256": ("rules", "sha256"),
     "labels_sha256": ("labels", "sha256"),
 }
+_PRODUCTS = "products"
 _CONFIG, _BASELINE = standard_component_specs.CUSTOM_CONFIG_KEY, standard_component_specs.BASE_MODEL_KEY
 
 
@@ -46,15 +49,19 @@ def run_config(input_dict: dict[str, Any], exec_properties: dict[str, Any]) -> d
 
 def without_snapshots(input_dict: dict[str, Any]) -> dict[str, Any]:
     """Returns the inputs that TFX's own executors know; a baseline crosses in the configuration."""
-    return {name: found for name, found in input_dict.items() if name not in _SNAPSHOTS and name != _BASELINE}
+    return {name: found for name, found in input_dict.items() if name not in _SNAPSHOTS and name not in (_BASELINE, _PRODUCTS)}
 
 
 class TrainerExecutor(tfx_trainer.GenericExecutor):
-    """TFX's executor with the snapshots in `custom_config`."""
+    """TFX's executor with the snapshots in `custom_config`, and requests to warm a server up beside the model."""
 
     def Do(self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]) -> None:
-        """Calls `run_fn`."""
+        """Calls `run_fn`, then writes the requests."""
         super().Do(without_snapshots(input_dict), output_dict, run_config(input_dict, exec_properties))
+        if input_dict.get(_PRODUCTS):
+            model = artifact_utils.get_single_instance(output_dict[standard_component_specs.MODEL_KEY])
+            products = artifact_utils.get_single_instance(input_dict[_PRODUCTS])
+            write_warmup(Path(path_utils.serving_model_path(model.uri)), Path(products.uri) / f"Split-{DEV}")
 
 
 class TunerExecutor(tfx_tuner.Executor):
@@ -66,9 +73,13 @@ class TunerExecutor(tfx_tuner.Executor):
 
 
 class TrainerSpec(standard_component_specs.TrainerSpec):
-    """What TFX's Trainer reads and writes, and the snapshots."""
+    """What TFX's Trainer reads and writes, the snapshots, and products as clients will send them."""
 
-    INPUTS = {**standard_component_specs.TrainerSpec.INPUTS, **_SNAPSHOTS}
+    INPUTS = {
+        **standard_component_specs.TrainerSpec.INPUTS,
+        **_SNAPSHOTS,
+        _PRODUCTS: ChannelParameter(type=standard_artifacts.Examples, optional=True),
+    }
 
 
 class TunerSpec(standard_component_specs.TunerSpec):
@@ -84,8 +95,8 @@ class SnapshotTrainer(base_component.BaseComponent):
         run_fn: dotted path of the function that trains.
         split: the split to train on.
         custom_config: what `run_fn` is told.
-        channels: `examples`, `transform_graph`, `taxonomy`, `rules`, `labels`, `quarantine`; `hyperparameters` and
-            `base_model`, the model to start from, where there are any.
+        channels: `examples`, `transform_graph`, `taxonomy`, `rules`, `labels`, `quarantine`; `products`, examples that
+            aren't transformed, for the warm-up; `hyperparameters` and `base_model`, the model to start from, where there are any.
     """
 
     SPEC_CLASS = TrainerSpec

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
-from few_shot.evidence import LinearEvidence, NodeTexts, Products, RuleEvidence
+from few_shot.evidence import Products, RuleEvidence
+from few_shot.frozen import FrozenFeatures
 from few_shot.sparse_expert import fit_separators
 from few_shot.stacking import fit_trusts
 from few_shot.tree_regression import fit_regression
@@ -24,7 +26,11 @@ REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS = (
     "answers",
 )
 LEARNT = (REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS)
+# Until there are some answers a cosine or a margin can't count against a class; what corrects the others may. Thirty answers
+# would turn evidence on its head by chance; several hundred know better than we do.
+_MAY_COUNT_AGAINST, _SOME = (FADING, FADING_SLOWLY, SEEN, ANSWERS), 300
 _UNSEEN_MARGIN = -1.5
+_MANY = 3_000
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,8 @@ class FewShotParameters:
     Attributes:
         penalty: on the weights of the tree-shared regression.
         node_text_weight: of the path and the name of a node as if they were answered products.
-        regression_steps, expert_passes, fold_passes: how long to fit; `fold_passes` for the expert out of fold.
+        regression_steps: of L-BFGS at most, with fewer than 3,000 answers half as many: stopping early regularises.
+        expert_passes: over the answers.
         folds: of near-duplicate groups, for evidence that hasn't seen the answer it is judged by.
         max_stack_scores: answers times classes that the trusts are fitted on at most.
         balance: 0 weighs answers alike, 1 nodes alike, when trusts are fitted.
@@ -44,8 +51,7 @@ class FewShotParameters:
     penalty: float = 0.03
     node_text_weight: float = 0.1
     regression_steps: int = 30
-    expert_passes: int = 10
-    fold_passes: int = 6
+    expert_passes: int = 5
     folds: int = 3
     max_stack_scores: int = 2_000_000
     balance: float = 0.35
@@ -86,55 +92,54 @@ class _Learnt:
 
     Attributes:
         regression: float32 `[d + 1, C]`.
-        separators: float32 `[num_columns + 1, C]`, of each class.
-        separators_above: float32 `[num_columns + 1, C]`, those of the inner nodes that hold a class, summed.
+        columns: int `[K]`, the columns of the bag that answered products have.
+        separators: float32 `[K + 1, C]`, of each class on those columns, the intercepts last.
+        separators_above: float32 `[K + 1, C]`, those of the inner nodes that hold a class, summed.
         counts: int64 `[C]`, answers a class.
     """
 
     regression: np.ndarray
+    columns: np.ndarray
     separators: np.ndarray
     separators_above: np.ndarray
     counts: np.ndarray
 
 
 class _Learner:
-    def __init__(
-        self,
-        products: Products,
-        ancestry: np.ndarray,
-        known: Sequence[LinearEvidence],
-        node_texts: NodeTexts,
-        rules: RuleEvidence,
-        parameters: FewShotParameters,
-        seed: int,
-    ) -> None:
-        self.products, self.ancestry, self.known, self.rules = products, ancestry, known, rules
+    def __init__(self, features: FrozenFeatures, parameters: FewShotParameters, seed: int) -> None:
+        self.products, self.ancestry, self.known, self.rules = features.products, features.ancestry, features.known, features.rules
         self.parameters, self.seed = parameters, seed
-        self.num_classes = ancestry.shape[1]
-        self.names = [evidence.name for evidence in known] + list(rules.names) + list(LEARNT)
-        self._without_answers = np.array([evidence.start for evidence in known] + list(rules.starts), np.float32)
-        self._inner = ancestry[ancestry.sum(axis=1) > 1]  # [inner nodes, C]
-        self._texts = np.vstack([node_texts.paths, node_texts.names]).astype(np.float32)
+        self.num_classes = features.num_classes
+        self.names = [evidence.name for evidence in self.known] + list(self.rules.names) + list(LEARNT)
+        self._without_answers = np.array([evidence.start for evidence in self.known] + list(self.rules.starts), np.float32)
+        self._inner = self.ancestry[self.ancestry.sum(axis=1) > 1]  # [inner nodes, C]
+        self._texts = np.vstack([features.node_texts.paths, features.node_texts.names]).astype(np.float32)
 
     def starts(self, num_answers: int) -> np.ndarray:
         """Returns the trusts `[K]` before any answer has judged them."""
         learnt = {REGRESSION: 0.5, EXPERT: 0.5 * min(1.0, num_answers / 100), SEEN: -2.0}
         return np.concatenate([self._without_answers, [learnt.get(name, 0.0) for name in LEARNT]]).astype(np.float64)
 
-    def learnt(self, rows: np.ndarray, classes: np.ndarray, passes: int) -> _Learnt:
+    def learnt(self, rows: np.ndarray, classes: np.ndarray) -> _Learnt:
         """Fits the regression and the expert to these answers."""
         vectors = np.vstack([self.products.latent[rows], self._texts])
         of_texts = np.tile(np.arange(self.num_classes), 2)
         weights = np.r_[np.ones(len(rows)), np.full(len(of_texts), self.parameters.node_text_weight)].astype(np.float32)
         regression = fit_regression(
-            vectors, np.r_[classes, of_texts], weights, self.ancestry, self.parameters.penalty, self.parameters.regression_steps
+            vectors, np.r_[classes, of_texts], weights, self.ancestry, self.parameters.penalty, self._regression_steps(len(rows))
         )
         counts = np.bincount(classes, minlength=self.num_classes)
+        bag = self.products.bag[rows]
+        columns = np.unique(bag.indices)
         sets = np.vstack([np.eye(self.num_classes, dtype=bool), self._inner > 0])[:, classes].T
-        separators = fit_separators(self.products.bag[rows], sets, passes, self.seed)
+        separators = fit_separators(bag[:, columns], sets, self.parameters.expert_passes, self.seed)
         separators[-1] += np.where(sets.any(axis=0), 0.0, _UNSEEN_MARGIN)
         own, inner = separators[:, : self.num_classes], separators[:, self.num_classes :]
-        return _Learnt(regression, own, inner @ self._inner, counts)
+        return _Learnt(regression, columns, own, inner @ self._inner, counts)
+
+    def _regression_steps(self, num_answers: int) -> int:
+        steps = self.parameters.regression_steps
+        return steps if num_answers >= _MANY else (steps + 1) // 2
 
     def expert_scale(self, counts: np.ndarray) -> np.float32:
         """Returns what margins are multiplied by: of one class alone the expert has nothing to say."""
@@ -151,9 +156,9 @@ class _Learner:
         without_answers = found[..., :num_known] @ self._without_answers
         scores = latent @ learnt.regression[:-1] + learnt.regression[-1]
         found[..., num_known] = scores - scores.max(axis=1, keepdims=True)
-        scale = self.expert_scale(learnt.counts)
+        scale, narrow = self.expert_scale(learnt.counts), bag[:, learnt.columns]
         for k, separators in ((1, learnt.separators), (2, learnt.separators_above)):
-            found[..., num_known + k] = scale * (bag @ separators[:-1] + separators[-1])
+            found[..., num_known + k] = scale * (narrow @ separators[:-1] + separators[-1])
         fading, slowly = _fading(learnt.counts)
         found[..., num_known + 3] = without_answers * fading
         found[..., num_known + 4] = without_answers * slowly
@@ -178,7 +183,7 @@ class _Learner:
                 continue
             judged = outside if len(outside) <= per_fold else np.sort(rng.choice(outside, per_fold, replace=False))
             progress(f"few_shot fold={fold + 1} of={self.parameters.folds}")
-            learnt = self.learnt(rows[inside], classes[inside], self.parameters.fold_passes)
+            learnt = self.learnt(rows[inside], classes[inside])
             stacked.append(self.evidence(rows[judged], learnt))
             answers.append(classes[judged])
             weights.append(_unseen_weight(counts, learnt.counts)[classes[judged]])
@@ -188,7 +193,9 @@ class _Learner:
         row_weights = np.concatenate(weights)
         balanced = counts[judged_classes] ** -self.parameters.balance
         row_weights *= balanced * len(balanced) / balanced.sum()
-        return fit_trusts(np.concatenate(stacked), judged_classes, row_weights.astype(np.float32), start, deviation, 60)
+        guarded = ~np.isin(self.names, _MAY_COUNT_AGAINST) & (len(rows) < _SOME)
+        lowest = np.where(guarded, np.minimum(start, 0.0), -np.inf)
+        return fit_trusts(np.concatenate(stacked), judged_classes, row_weights.astype(np.float32), start, deviation, lowest, 60)
 
     def compiled(self, learnt: _Learnt, trusts: np.ndarray) -> FewShotModel:
         """Returns the sum of all evidence times trust as tables."""
@@ -197,17 +204,18 @@ class _Learner:
         fade = of[FADING] * fading + of[FADING_SLOWLY] * slowly  # [C]
         num_known, num_linear = len(self._without_answers), len(self.known)
         known = (trusts[:num_known, None] + self._without_answers[:, None] * fade[None]).astype(np.float32)  # [num_known, C]
-        experts = self.expert_scale(learnt.counts) * (
+        expert = self.expert_scale(learnt.counts) * (
             np.float32(of[EXPERT]) * learnt.separators + np.float32(of[EXPERT_ABOVE]) * learnt.separators_above
         )
-        on_bag = experts[:-1]
+        on_bag = np.zeros((self.products.bag.shape[1], self.num_classes), np.float32)
+        on_bag[learnt.columns] = expert[:-1]
         on_latent = learnt.regression[:-1] * np.float32(of[REGRESSION])
         for evidence, weight in zip(self.known, known, strict=False):
             if evidence.on_bag is not None:
-                on_bag += evidence.on_bag.multiply(weight[None]).tocsr()
+                _add_sparse(on_bag, evidence.on_bag, weight)
             else:
                 on_latent = on_latent + evidence.on_latent * weight[None]
-        bias = of[REGRESSION] * learnt.regression[-1] + experts[-1] + of[SEEN] * (learnt.counts > 0) + of[ANSWERS] * np.log1p(learnt.counts)
+        bias = of[REGRESSION] * learnt.regression[-1] + expert[-1] + of[SEEN] * (learnt.counts > 0) + of[ANSWERS] * np.log1p(learnt.counts)
         return FewShotModel(
             np.asarray(on_bag, np.float32),
             on_latent.astype(np.float32),
@@ -215,6 +223,12 @@ class _Learner:
             bias.astype(np.float32),
             {name: round(float(trust), 4) for name, trust in of.items()},
         )
+
+
+def _add_sparse(table: np.ndarray, rows: sp.csr_matrix, weight: np.ndarray) -> None:
+    """Adds a sparse `[num_columns, C]` times a weight for each class `[C]` to a table."""
+    places = rows.tocoo()
+    np.add.at(table, (places.row, places.col), places.data * weight[places.col])
 
 
 def _fading(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -238,12 +252,8 @@ def _folds(groups: np.ndarray, folds: int) -> np.ndarray:
 
 
 def learn(
-    products: Products,
+    features: FrozenFeatures,
     answers: np.ndarray,
-    ancestry: np.ndarray,
-    known: Sequence[LinearEvidence],
-    node_texts: NodeTexts,
-    rules: RuleEvidence,
     seed: int,
     parameters: FewShotParameters = DEFAULTS,
     progress: Callable[[str], None] = lambda line: None,
@@ -251,18 +261,14 @@ def learn(
     """Learns from the answers there are.
 
     Args:
-        products: n products, answered or not.
+        features: n products, answered or not, and what is known of them and of the nodes.
         answers: int64 `[n]`, a class, or -1 where nobody answered.
-        ancestry: float32 `[N, C]`, 1 where the node is the class or one of its ancestors.
-        known: what names say.
-        node_texts: paths and names as rows to learn from.
-        rules: what rules say.
         seed: of the order of rows and of samples; the same seed gives the same model.
         parameters: how.
         progress: told one line a fold.
     """
-    learner = _Learner(products, ancestry, known, node_texts, rules, parameters, seed)
+    learner = _Learner(features, parameters, seed)
     rows = np.flatnonzero(answers >= 0)
     classes = answers[rows]
     trusts = learner.trusts(rows, classes, progress)
-    return learner.compiled(learner.learnt(rows, classes, parameters.expert_passes), trusts)
+    return learner.compiled(learner.learnt(rows, classes), trusts)

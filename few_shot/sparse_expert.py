@@ -17,7 +17,7 @@ def fit_separators(bag: sp.csr_matrix, memberships: np.ndarray, passes: int, see
     Args:
         bag: float32 `[n, num_columns]`.
         memberships: bool `[n, S]`, which of the S sets a row is in; sets may overlap.
-        passes: over all rows; ten are as good as the exact solution on text.
+        passes: over all rows; five are about as good as the exact solution on text.
         seed: of the order of rows.
         cost: of a margin violation.
 

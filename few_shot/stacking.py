@@ -7,7 +7,13 @@ from scipy.optimize import minimize
 
 
 def fit_trusts(
-    evidence: np.ndarray, classes: np.ndarray, row_weights: np.ndarray, start: np.ndarray, deviation: np.ndarray, steps: int
+    evidence: np.ndarray,
+    classes: np.ndarray,
+    row_weights: np.ndarray,
+    start: np.ndarray,
+    deviation: np.ndarray,
+    lowest: np.ndarray,
+    steps: int,
 ) -> np.ndarray:
     """Returns the trusts that explain the answers best, near `start` where answers say little.
 
@@ -19,6 +25,7 @@ def fit_trusts(
         row_weights: float32 `[n]`.
         start: float64 `[K]`, the prior's mean.
         deviation: float64 `[K]`, the prior's standard deviation; 0 keeps a trust where it is.
+        lowest: float64 `[K]`, at most `start`; no trust gets lower, so that a few answers can't turn evidence on its head.
         steps: of L-BFGS at most.
 
     Returns:
@@ -45,6 +52,7 @@ def fit_trusts(
         gradient = (probabilities.reshape(1, -1) @ flat)[0].astype(np.float64) - of_answers
         return value, np.where(free, gradient * scale + offsets, 0.0)
 
-    found = minimize(loss, np.zeros(len(start)), jac=True, method="L-BFGS-B", options={"maxiter": steps})
+    bounds = [(float(low), None) for low in (lowest - start) / scale]
+    found = minimize(loss, np.zeros(len(start)), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
     trusts: np.ndarray = start + np.where(free, found.x * scale, 0.0)
     return trusts

@@ -24,8 +24,10 @@ VERBS = {
     "lineage": ("lineage", "show what a version comes from and what was made from it"),
     "diff": ("diff", "show how two versions differ, down to the products that changed"),
     "rollback": ("rollback", "make the previous pair of model and index live again"),
+    "serve": ("serve", "answer over TensorFlow Serving's gRPC and REST protocol"),
     "compile": ("compile", "write the pipeline as a specification for Kubeflow"),
     "submit": ("submit", "submit the pipeline to Kubeflow, as a run or on a schedule"),
+    "study": ("study", "measure how many answers a catalogue needs, by replaying the labelling of one whose truth is known"),
 }
 EPILOG = """examples:
   aisle demo-catalogue demo && aisle run --config demo/aisle.yaml

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("components", "few_shot", "schemas", "similarity", "stores", "trainer_module")
+PACKAGES = ("components", "encoders", "few_shot", "schemas", "similarity", "stores", "trainer_module")
 # The modules each stage starts from; all that they reach is in the stage's digest.
 STAGES: Mapping[str, tuple[str, ...]] = {
     "ProductExampleGen": ("components.product_example_gen",),
@@ -19,6 +19,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "LabelSnapshotGen": ("components.snapshots",),
     "ProductSchemaGen": ("components.product_schema_gen",),
     "AnomalyGate": ("components.anomaly_gate",),
+    "Encoder": ("components.encoder",),
     "LabelJoin": ("components.label_join",),
     "Transform": ("trainer_module.preprocessing",),
     "Tuner": ("trainer_module.tuner", "components.training"),
@@ -30,6 +31,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "SmokeTester": ("components.smoke_tester",),
     "PoolScorer": ("components.pool_scorer",),
     "IndexBuilder": ("components.index_builder",),
+    "NeighbourLister": ("components.neighbour_lister",),
     "PairPusher": ("components.pair_pusher",),
     "Sampler": ("components.sampler",),
 }

@@ -18,10 +18,12 @@ from components.anomaly_gate import AnomalyGate
 from components.baseline import BaselineModel
 from components.baseline_lookup import BaselineLookup
 from components.category_evaluator import CategoryEvaluator
+from components.encoder import Encoder, vector_cache_path
 from components.evaluation.gate import eval_config
 from components.index_builder import IndexBuilder
 from components.label_join import LabelJoin
 from components.model_gate import ModelGate
+from components.neighbour_lister import NeighbourLister
 from components.pair_pusher import PairPusher
 from components.pool_scorer import PoolScorer
 from components.product_example_gen import ProductExampleGen
@@ -31,14 +33,18 @@ from components.smoke_tester import SmokeTester
 from components.snapshots import LabelSnapshotGen, RuleSnapshotGen, TaxonomySnapshotGen
 from components.training import SnapshotTrainer, SnapshotTuner
 from pipeline.code_version import stage_code
+from pipeline.encoder_inputs import fed_vectors
 from pipeline.plan import RunPlan
+from pipeline.sampling_inputs import committee_uris
 from schemas.features import FeatureConfig, features_from_json
 from schemas.product import ANSWER_NODE, DEV, RULE_NODES, TEST
 from schemas.settings import EvaluationSettings
 from trainer_module.preprocessing import config_for_transform
 
 
-def create_pipeline(plan: RunPlan, schema_file: Path, at_runtime: Mapping[str, RuntimeParameter] | None = None) -> Pipeline:
+def create_pipeline(
+    plan: RunPlan, schema_file: Path, at_runtime: Mapping[str, RuntimeParameter] | None = None, until: str = ""
+) -> Pipeline:
     """Returns the TFX pipeline of a run.
 
     Args:
@@ -46,6 +52,7 @@ def create_pipeline(plan: RunPlan, schema_file: Path, at_runtime: Mapping[str, R
         schema_file: the fields' schema, as `write_schema` wrote it.
         at_runtime: what is told when a run starts instead of planned, on Kubeflow: the digests of the plan by name, and
             `live`, which makes the live model be looked up while the run goes.
+        until: the last stage, for who wants nothing that comes after it. Empty: all stages.
     """
     settings, told = plan.settings, at_runtime or {}
     run, root = settings["run"], Path(settings["run"]["root"])
@@ -75,8 +82,10 @@ def create_pipeline(plan: RunPlan, schema_file: Path, at_runtime: Mapping[str, R
     )
     schema = ProductSchemaGen(text=schema_file.read_text(encoding="utf-8"), code=stage_code("ProductSchemaGen"))
     checks = _checks(plan, examples, schema)
+    encoder = _encoder(plan, examples)
+    encoded = encoder.outputs["encoded_examples"] if encoder else examples.outputs["examples"]
     labelled = LabelJoin(
-        examples=examples.outputs["examples"],
+        examples=encoded,
         taxonomy=taxonomy.outputs["taxonomy"],
         rules=rules.outputs["rules"],
         labels=labels.outputs["labels"],
@@ -109,7 +118,7 @@ def create_pipeline(plan: RunPlan, schema_file: Path, at_runtime: Mapping[str, R
     }
     tuner = SnapshotTuner(tuner_fn="trainer_module.tuner.tuner_fn", **training).with_id("Tuner") if settings["tuner"]["enabled"] else None
     tuned = {"hyperparameters": tuner.outputs["best_hyperparameters"]} if tuner else {}
-    trainer = SnapshotTrainer(run_fn="trainer_module.trainer.run_fn", **training, **tuned).with_id("Trainer")
+    trainer = SnapshotTrainer(run_fn="trainer_module.trainer.run_fn", products=labelled_examples, **training, **tuned).with_id("Trainer")
     model = trainer.outputs["model"]
     gate = ModelGate(
         examples=labelled_examples,
@@ -141,6 +150,7 @@ def create_pipeline(plan: RunPlan, schema_file: Path, at_runtime: Mapping[str, R
         baseline_uri=plan.baseline_uri,
         baseline_version=plan.baseline_version,
         block_products=settings["scoring"]["block_products"],
+        committee=json.dumps(committee_uris(settings["scoring"]["committee"], settings["push"]["folder"], run["name"])),
         code=stage_code("PoolScorer"),
         **compared,
     )
@@ -173,14 +183,16 @@ def create_pipeline(plan: RunPlan, schema_file: Path, at_runtime: Mapping[str, R
         code=stage_code("Sampler"),
     )
     optional = [component for component in (tuner, baseline) if component]
+    encoding = [encoder] if encoder else []
+    listing = _neighbour_lister(plan, pool, taxonomy)
     components = [
-        examples, taxonomy, rules, labels, schema, *checks, labelled, transform, *optional, trainer,
-        gate, wide, smoke, pool, index, pusher, sampler,
+        examples, taxonomy, rules, labels, schema, *checks, *encoding, labelled, transform, *optional, trainer,
+        gate, wide, smoke, pool, index, *listing, pusher, sampler,
     ]  # fmt: skip
     return Pipeline(
         pipeline_name=run["name"],
         pipeline_root=str(root / "pipeline"),
-        components=components,
+        components=components[: [component.id for component in components].index(until) + 1] if until else components,
         enable_cache=run["cache"],
         metadata_connection_config=_metadata_at(root / "metadata.sqlite"),
         beam_pipeline_args=list(settings["beam"]["args"]),
@@ -209,6 +221,7 @@ def training_config(plan: RunPlan) -> dict[str, Any]:
         "seed": settings["run"]["seed"],
         "top_k": settings["scoring"]["top_k"],
         "tuner": settings["tuner"],
+        **({"encoders": plan.encoders} if plan.encoders else {}),
         "code": stage_code("Trainer", *(("Tuner",) if settings["tuner"]["enabled"] else ())),
     }
 
@@ -220,6 +233,28 @@ def _baseline(plan: RunPlan, live: RuntimeParameter | None) -> BaseComponent | N
     if not plan.baseline_uri:
         return None
     return BaselineModel(baseline_uri=plan.baseline_uri, version=plan.baseline_version, code=stage_code("BaselineModel"))
+
+
+def _encoder(plan: RunPlan, examples: BaseComponent) -> BaseComponent | None:
+    if not plan.encoders:
+        return None
+    return Encoder(
+        examples=examples.outputs["examples"],
+        encoders=json.dumps(plan.encoders, sort_keys=True),
+        images=plan.images,
+        images_sha256=plan.images_sha256,
+        cache=vector_cache_path(plan.settings["run"]["root"]),
+        cache_gb=plan.settings["encoding"]["cache_gb"],
+        code=stage_code("Encoder"),
+    )
+
+
+def _neighbour_lister(plan: RunPlan, pool: BaseComponent, taxonomy: BaseComponent) -> list[BaseComponent]:
+    told = dict(plan.settings["neighbours"])
+    if not told.pop("enabled"):
+        return []
+    code = stage_code("NeighbourLister")
+    return [NeighbourLister(pool.outputs["scored_pool"], taxonomy.outputs["taxonomy"], **told, code=code)]
 
 
 def _checks(plan: RunPlan, examples: BaseComponent, schema: BaseComponent) -> list[BaseComponent]:
@@ -236,4 +271,4 @@ def _features(plan: RunPlan) -> FeatureConfig:
 
 
 def _dense_fields(plan: RunPlan) -> dict[str, int]:
-    return dict(_features(plan).dense_fields)
+    return fed_vectors(_features(plan), [encoder["name"] for encoder in plan.encoders])

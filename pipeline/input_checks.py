@@ -11,6 +11,7 @@ from typing import Any
 
 from components.feeds.products import ProductBatch, read_batches
 from components.rule_matching import RuleMatcher
+from pipeline.encoder_inputs import fed_vectors, images_fingerprint, read_encoders, with_encoders
 from pipeline.inputs import (
     NetworkFeeds,
     check_training,
@@ -22,6 +23,7 @@ from pipeline.inputs import (
     read_taxonomy,
     resolved,
 )
+from pipeline.sampling_inputs import check_sampling
 from schemas.errors import AisleError
 from schemas.features import FeatureConfig
 from schemas.label_event import IS, RETRACT, LabelEvent, standing_events
@@ -71,29 +73,40 @@ def check_inputs(settings: Settings) -> CheckReport:
     complete = report.attempt(lambda: resolved(settings))
     if complete is None:
         return report
-    features = report.attempt(lambda: _features(complete, report))
+    encoders = report.attempt(lambda: _encoders(complete, report)) or []
+    features = report.attempt(lambda: _features(complete, encoders, report))
     for feeds in report.attempt(lambda: network_feeds(complete)) or ():
         for file in feeds.files:
             report.attempt(partial(_feed, complete, feeds, file, features, report))
     taxonomy = report.attempt(lambda: _taxonomy(complete, report))
     if taxonomy is not None:
         report.attempt(lambda: _rules(complete, taxonomy, report))
+        report.attempt(lambda: check_sampling(complete, taxonomy))
     report.attempt(lambda: _events(complete, taxonomy, report))
     report.attempt(lambda: check_training(complete))
     report.attempt(lambda: _live(complete, report))
     return report
 
 
-def _features(settings: Settings, report: CheckReport) -> FeatureConfig:
-    features = read_features(settings)
+def _features(settings: Settings, encoders: list[dict[str, Any]], report: CheckReport) -> FeatureConfig:
+    features = with_encoders(read_features(settings), encoders)
     kinds = Counter(feature.kind for feature in features)
     text = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     report.findings.append(Finding("features", f"{text} from {settings.model.features or 'the config that ships'}", dict(kinds)))
     return features
 
 
+def _encoders(settings: Settings, report: CheckReport) -> list[dict[str, Any]]:
+    encoders = read_encoders(settings)
+    images_fingerprint(settings, encoders)
+    for encoder in encoders:
+        text = f"{encoder['name']}: {encoder['field']} by {encoder['kind']}, {encoder['size']} dimensions, weights {encoder['digest'][:12]}"
+        report.findings.append(Finding("encoder", text, {"name": encoder["name"], "size": encoder["size"]}))
+    return encoders
+
+
 def _feed(settings: Settings, feeds: NetworkFeeds, file: str, features: FeatureConfig | None, report: CheckReport) -> None:
-    dense = features.dense_fields if features else {}
+    dense = fed_vectors(features, [encoder.name for encoder in settings.encoders]) if features else {}
     batches = read_batches(feeds.network, feeds.settings, file, settings.ingest.batch_rows, dense)
     batch = next(islice(batches, 1), None)
     batches.close()  # type: ignore[attr-defined]

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from encoders.image_files import read_picture
 from schemas.errors import ModelError
+from schemas.product import IMAGE, IMAGE_BYTES
 
 SIGNATURE = "predict_products"
 
@@ -29,12 +31,14 @@ class LiveModel:
 
     Args:
         folder: of the SavedModel.
+        images: folder that paths of pictures start at, for a model that encodes pictures; empty for none.
 
     Raises:
         ModelError: it can't be loaded, or lacks the signature.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, images: str = "") -> None:
+        self._images = Path(images) if images else None
         tf.autograph.set_verbosity(0)
         try:
             self._model = tf.saved_model.load(str(folder))  # The signatures die with it.
@@ -54,7 +58,8 @@ class LiveModel:
     def predict(self, products: Sequence[Mapping[str, Any]]) -> list[Prediction]:
         """Returns a prediction of each product; fields a product lacks are missing to the model, too."""
         inputs = {
-            name: tf.constant([_value(product.get(name), spec) for product in products], spec.dtype) for name, spec in self._specs.items()
+            name: tf.constant([_value(self._field(product, name), spec) for product in products], spec.dtype)
+            for name, spec in self._specs.items()
         }
         found = self._call(**inputs)
         nodes, probabilities = found["exclusive_nodes"].numpy(), found["exclusive_probabilities"].numpy()
@@ -62,6 +67,11 @@ class LiveModel:
             Prediction(tuple(node.decode() for node in row), tuple(float(value) for value in values))
             for row, values in zip(nodes, probabilities, strict=True)
         ]
+
+    def _field(self, product: Mapping[str, Any], name: str) -> Any:
+        if name == IMAGE_BYTES:
+            return read_picture(self._images, product.get(IMAGE)).content
+        return product.get(name)
 
 
 def _value(value: Any, spec: Any) -> Any:

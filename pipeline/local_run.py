@@ -26,14 +26,14 @@ from pipeline import content_cache, events
 from pipeline.causes import find_cause
 from pipeline.create_pipeline import create_pipeline
 from pipeline.plan import RunPlan, read_plan
-from pipeline.results import collect_results
+from pipeline.results import collect_results, latest_artifacts
 from pipeline.root_state import clear_unfinished
 from schemas.features import features_from_json
 from trainer_module.zoo.registry import family
 
 _SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "products.pbtxt"
 # Only our own loggers tell what a stage did; their last line of a stage is shown beside its time.
-_OURS = ("components", "trainer_module", "similarity", "stores")
+_OURS = ("components", "encoders", "trainer_module", "similarity", "stores")
 
 
 def write_schema(plan: RunPlan, folder: Path) -> Path:
@@ -110,8 +110,8 @@ def _use_our_launcher(stream: TextIO) -> None:
     launcher.cache_utils = content_cache
 
 
-def run_plan(plan: RunPlan, stream: TextIO) -> dict[str, Any]:
-    """Runs every stage and returns the results, as `aisle run --json` prints them.
+def run_plan(plan: RunPlan, stream: TextIO, until: str = "") -> dict[str, Any]:
+    """Runs every stage and returns the results, as `aisle run --json` prints them; up to a stage, `paths` of artifacts alone.
 
     Raises:
         AisleError: a stage refused its input.
@@ -119,11 +119,13 @@ def run_plan(plan: RunPlan, stream: TextIO) -> dict[str, Any]:
     family(plan.settings["model"]["family"])  # An unknown one is refused now, not when training starts.
     root = Path(plan.settings["run"]["root"])
     schema_file = write_schema(plan, root / "inputs")
-    composed = create_pipeline(plan, schema_file)
+    composed = create_pipeline(plan, schema_file, until=until)
     events.send(stream, events.PLAN, stages=[component.id for component in composed.components])
     _use_our_launcher(stream)
     clear_unfinished(root)
     LocalDagRunner().run(composed)
+    if until:
+        return {"paths": {name: str(artifact.uri) for name, artifact in latest_artifacts(root).items()}}
     return collect_results(root, plan)
 
 
@@ -138,6 +140,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("plan", type=Path)
     parser.add_argument("--end-with-parent", action="store_true", help="end, with all that was started, when standard input ends")
+    parser.add_argument("--until", default="", metavar="STAGE", help="the last stage to run")
     arguments = parser.parse_args()
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Whatever a library prints belongs in the log.
@@ -146,7 +149,7 @@ def main() -> int:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     plan = read_plan(arguments.plan)
     try:
-        results = run_plan(plan, stream)
+        results = run_plan(plan, stream, arguments.until)
     except Exception as error:
         with contextlib.suppress(OSError):  # A full disk has no room for the log either.
             traceback.print_exc()

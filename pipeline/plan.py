@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from components.feeds.fingerprint import feeds_fingerprint
 from components.pair_pushing import MODELS, Live
 from pipeline.case_folder import write_case_events
 from pipeline.code_version import STAGES, stage_code
+from pipeline.encoder_inputs import images_fingerprint, images_folder, read_encoders, with_encoders
 from pipeline.inputs import check_training, live_pair, network_feeds, read_events, read_features, read_rules, read_taxonomy, resolved
+from pipeline.sampling_inputs import check_sampling
 from schemas.label_event import events_sha256
 from schemas.rules import rules_sha256
 from schemas.settings import Settings
@@ -38,6 +40,9 @@ class RunPlan:
         round: digest of everything a pair of model and index is made from, but the baseline.
         baseline_uri: folder of the SavedModel this round is judged against; empty when nothing is live.
         baseline_version: its version, 0 when nothing is live.
+        encoders: what `encoder_inputs.read_encoders` says of each encoder.
+        images: folder that paths of pictures start at; empty for none.
+        images_sha256: digest of the names, sizes and times of its files; empty where no encoder reads pictures.
     """
 
     settings: dict[str, Any]
@@ -53,6 +58,9 @@ class RunPlan:
     round: str
     baseline_uri: str
     baseline_version: int
+    encoders: list[dict[str, Any]] = field(default_factory=list)
+    images: str = ""
+    images_sha256: str = ""
 
     def to_json(self) -> str:
         """Returns the plan as JSON."""
@@ -70,8 +78,10 @@ def plan_run(settings: Settings) -> RunPlan:
     taxonomy = read_taxonomy(settings)
     rules = read_rules(settings, taxonomy).rules
     label_events = read_events(settings)
-    features = read_features(settings)
+    encoders = read_encoders(settings)
+    features = with_encoders(read_features(settings), encoders)
     check_training(settings)
+    check_sampling(settings, taxonomy)
     split = [settings.ingest.split] if settings.ingest.split else []
     events = list(settings.labels.events)
     case_events = Path(settings.run.root) / "inputs" / "label_events.jsonl"
@@ -91,6 +101,9 @@ def plan_run(settings: Settings) -> RunPlan:
         round="",
         baseline_uri="",
         baseline_version=0,
+        encoders=encoders,
+        images=images_folder(settings),
+        images_sha256=images_fingerprint(settings, encoders),
     )
     plan = dataclasses.replace(plan, round=_round_digest(plan))
     model, version = _baseline(Path(settings.push.folder), live_pair(settings), plan.round)

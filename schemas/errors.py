@@ -77,6 +77,10 @@ class ModelError(AisleError):
     """A model that can't be trained, loaded or trusted to serve."""
 
 
+class EncoderError(AisleError):
+    """An encoder whose weights can't be found, read or used."""
+
+
 class EvaluationError(AisleError):
     """Scores that can't be judged."""
 

@@ -109,6 +109,25 @@ def features_from_json(text: str) -> FeatureConfig:
     return FeatureConfig(tuple(Feature(**{**row, "fields": tuple(row["fields"]), "ngrams": tuple(row["ngrams"])}) for row in rows))
 
 
+def with_vectors(config: FeatureConfig, sizes: Mapping[str, int]) -> FeatureConfig:
+    """Returns the config with a dense feature for each vector that none reads yet, of the vector's own name.
+
+    Raises:
+        FeatureError: a feature reads a vector with another number of dimensions, or has the name of one and reads something else.
+    """
+    for feature in config.of_kind(DENSE):
+        size = sizes.get(feature.fields[0], feature.dimensions)
+        if feature.dimensions != size:
+            raise FeatureError(
+                f"features.{feature.name}: {feature.fields[0]} has {size} dimensions, found {feature.dimensions}. Set dimensions to {size}."
+            )
+    more = [name for name in sizes if name not in config.dense_fields]
+    taken = [feature.name for feature in config if feature.name in more]
+    if taken:
+        raise FeatureError(f"features.{taken[0]}: an encoder has this name, too. Rename one, or let a dense feature read its vector.")
+    return FeatureConfig((*config.features, *(Feature(name, DENSE, (name,), dimensions=sizes[name]) for name in more)))
+
+
 def load_features(path: Path | None = None) -> FeatureConfig:
     """Reads a feature config; without a path, the one that ships.
 

@@ -29,6 +29,9 @@ DESCRIBING_FIELDS = (TITLE, BRAND, CATEGORY, MERCHANT_CATEGORY, DESCRIPTION, IMA
 # What a rule may look into.
 RULE_FIELDS = (TITLE, BRAND, CATEGORY, MERCHANT_CATEGORY, DESCRIPTION, GENDER, SIZE, COLOUR, SHOP, NETWORK)
 
+# The picture itself, in a request to a model that encodes pictures; `image` only says where one is.
+IMAGE_BYTES = "image_bytes"
+
 # Written by ProductExampleGen beside the fields above.
 GROUP = "group"
 # Written by LabelJoin. A feature that has nothing to say is absent from the example.

@@ -8,6 +8,9 @@ from typing import Any
 
 FEED_FORMATS = ("csv", "tsv", "jsonl", "google_xml", "parquet")
 HEADS = ("rule_based", "exclusive")
+MINILM, MOBILENET_V2, INCEPTION_V3 = "minilm", "mobilenet_v2", "inception_v3"
+ENCODER_KINDS = (MINILM, MOBILENET_V2, INCEPTION_V3)
+DEFAULT_MAX_TOKENS = 128
 
 
 def setting(
@@ -122,10 +125,17 @@ class SamplingSettings:
     """How the next products to label are chosen."""
 
     strategy: str = setting(
-        "balanced_margin", "Strategy of the sampler.", choices=("random", "least_confidence", "margin", "entropy", "balanced_margin")
+        "balanced_margin",
+        "Strategy of the sampler; docs/sampling.md says what each does.",
+        choices=(
+            *("random", "least_confidence", "margin", "entropy", "balanced_margin", "vote_entropy", "consensus_divergence"),
+            *("gradient_length", "information_density", "typical_points", "badge", "gradient_kmeans", "rare_nodes"),
+        ),
     )
     batch_size: int = setting(250, "Products in a batch.", minimum=1, maximum=1_000_000)
     audit_share: float = setting(0.1, "Share of the batch drawn at random, for an unbiased score.", minimum=0.0, maximum=1.0)
+    subtree: str = setting("", "Id or path of a node: only products whose best guess is there or below are asked. Empty: all.")
+    shop: str = setting("", "Only products of this shop are asked. Empty: all.")
 
 
 @dataclass(frozen=True)
@@ -134,15 +144,29 @@ class ScoringSettings:
 
     top_k: int = setting(10, "Nodes kept for each product and head.", minimum=1, maximum=1000)
     block_products: int = setting(512, "Products scored at once.", minimum=1, maximum=65_536)
+    committee: tuple[str, ...] = setting((), "Pushed versions, or SavedModels, that score beside, to ask where models differ.")
 
 
 @dataclass(frozen=True)
 class IndexSettings:
     """The similarity index."""
 
-    exact_below: int = setting(50_000, "Products from which ScaNN takes over from exact search.", minimum=0)
+    exact_below: int = setting(200_000, "Products from which ScaNN takes over from exact search, in the index or a subtree.", minimum=0)
     neighbours: int = setting(10, "Neighbours that recall is measured on.", minimum=1, maximum=1000)
     min_recall: float = setting(0.9, "An index with less recall is refused.", minimum=0.0, maximum=1.0)
+    storage: str = setting(
+        "float32", "What a search holds in memory: int8 takes a quarter, and answers the same.", choices=("float32", "int8")
+    )
+
+
+@dataclass(frozen=True)
+class NeighbourSettings:
+    """Lists of every product's neighbours within its category, for who looks them up instead of searching."""
+
+    enabled: bool = setting(False, "Write them.")
+    neighbours: int = setting(100, "Neighbours of each product, at most.", minimum=1, maximum=1000)
+    depth: int = setting(2, "Depth of the categories that products are compared within; 1 is a root.", minimum=1, maximum=64)
+    tokens: str = setting("", "Vectors as words: rounding:DECIMALS or percentile:LEVELS, and :WORDS for the largest numbers. Empty: none.")
 
 
 @dataclass(frozen=True)
@@ -192,6 +216,25 @@ class KubeflowSettings:
 
 
 @dataclass(frozen=True)
+class EncoderSettings:
+    """One encoder: a frozen network that turns a field of every product into a vector, which features may read."""
+
+    name: str = setting("", "Name of the vector: letters, digits and underscores. A dense feature reads it by this name.")
+    kind: str = setting(MINILM, "Kind of the encoder.", choices=ENCODER_KINDS)
+    field: str = setting("title", "Field of the product that is encoded; `image` for a kind that reads pictures.")
+    weights: str = setting("", "Folder with the weights, or hub://OWNER/NAME of a model hub.")
+    max_tokens: int = setting(DEFAULT_MAX_TOKENS, "Word pieces read of a text; longer texts are cut.", minimum=1, maximum=4096)
+
+
+@dataclass(frozen=True)
+class EncodingSettings:
+    """What the encoders share."""
+
+    images: str = setting("", "Folder that paths of pictures start at. Empty: catalogue.folder.")
+    cache_gb: float = setting(4.0, "Size of the cache of vectors under run.root, in GB.", minimum=0.001, maximum=100_000)
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a run is told."""
 
@@ -203,6 +246,8 @@ class Settings:
     labels: LabelSettings = field(default_factory=LabelSettings)
     ingest: IngestSettings = field(default_factory=IngestSettings)
     statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
+    encoders: tuple[EncoderSettings, ...] = ()
+    encoding: EncodingSettings = field(default_factory=EncodingSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     phases: tuple[PhaseSettings, ...] = ()
     tuner: TunerSettings = field(default_factory=TunerSettings)
@@ -210,6 +255,7 @@ class Settings:
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     index: IndexSettings = field(default_factory=IndexSettings)
+    neighbours: NeighbourSettings = field(default_factory=NeighbourSettings)
     push: PushSettings = field(default_factory=PushSettings)
     beam: BeamSettings = field(default_factory=BeamSettings)
     kubeflow: KubeflowSettings = field(default_factory=KubeflowSettings)

@@ -23,8 +23,9 @@ DEFAULT_PREFIX = "var"
 # Settings that name files; relative ones start at the configuration file, or where the program was started for --set.
 _PATHS = {
     "catalogue.folder", "taxonomy.path", "rules.path", "labels.store", "labels.events", "ingest.split",
-    "model.features", "push.folder", "run.root",
+    "model.features", "push.folder", "run.root", "encoders.weights", "encoding.images",
 }  # fmt: skip
+_LIST_NUMBER = re.compile(r"\.\d+\.")
 _TEMPLATE = re.compile(r":(prefix|root|name|catalogue)\b")
 _UNKNOWN_TEMPLATE = re.compile(r"(?:^|/)(:[a-z_]+)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -303,7 +304,7 @@ def _scalar(hint: Any, given: _Given, key: str, metadata: Mapping[str, Any]) -> 
         close = difflib.get_close_matches(str(value), [str(choice) for choice in choices], 1)
         hint_text = f" Did you mean {close[0]!r}?" if close else ""
         raise SettingsError(f"{given.place}: {key} {_shown(value)} is unknown.{hint_text} Known: {', '.join(map(str, choices))}.")
-    return _path(value, given, key) if key in _PATHS and value else value
+    return _path(value, given, key) if _LIST_NUMBER.sub(".", key) in _PATHS and value else value
 
 
 def _path(value: str, given: _Given, key: str) -> str:

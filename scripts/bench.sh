@@ -16,6 +16,8 @@ section "rule matching"
 "$python" -m benchmarks.rule_matching
 section "similarity"
 "$python" -m benchmarks.similarity_index
+"$python" -m benchmarks.live_changes
+"$python" -m benchmarks.neighbour_lists
 section "pool scoring, linear model"
 run=$(.venv/bin/aisle run --config "$catalogue/aisle.yaml" --set "run.root=$root" --set model.family=linear --json)
 model=$("$python" -c 'import json, sys; print(json.load(sys.stdin)["paths"]["model"])' <<< "$run")

@@ -3,7 +3,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=.venv/bin
-packages=(components few_shot pipeline schemas similarity stores trainer_module benchmarks)
+packages=(components encoders few_shot pipeline schemas serving similarity stores studies trainer_module benchmarks)
 failed=()
 
 check() { # NAME COMMAND...: quiet unless it fails

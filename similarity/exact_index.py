@@ -1,15 +1,14 @@
-"""Searches product vectors exactly: every inner product is computed, in blocks of queries."""
+"""Searches product vectors exactly: every product of a subtree is compared."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from similarity.contract import FloatArray, IntArray, Neighbours, checked_queries
+from similarity.arrays import BoolArray, FloatArray
+from similarity.contract import Neighbours, checked_mask, checked_queries, stacked
+from similarity.query_plan import QueryPlan, exact_plan
+from similarity.ranking import best_in_slice
 from similarity.vectors import ProductVectors, load_vectors
-
-_BLOCK_PRODUCTS = 1 << 24  # Inner products held at once: 64 MB of float32.
 
 
 class ExactIndex:
@@ -30,34 +29,22 @@ class ExactIndex:
         """Writes nothing: the vectors are all there is."""
 
     @classmethod
-    def load(cls, folder: Path) -> ExactIndex:
+    def load(cls, folder: Path, products: ProductVectors | None = None) -> ExactIndex:
         """Reads the vectors of a folder."""
-        return cls(load_vectors(folder))
+        return cls(products or load_vectors(folder))
 
     def with_more_effort(self) -> None:
         """Returns None: it finds everything already."""
 
-    def search(self, queries: FloatArray, k: int, subtree: range | None = None) -> Neighbours:
+    def plan(self, k: int, subtree: range | None = None, allowed: BoolArray | None = None) -> QueryPlan:
+        """Says how `search` answers."""
+        rows = self.products.rows(subtree)
+        return exact_plan(rows.stop - rows.start, allowed, "the index is exact")
+
+    def search(self, queries: FloatArray, k: int, subtree: range | None = None, allowed: BoolArray | None = None) -> Neighbours:
         """Returns the neighbours of each query; the same search gives the same answer."""
         unit = checked_queries(queries, k, self.products.dimension)
         rows = self.products.rows(subtree)
-        width = min(k, rows.stop - rows.start)
-        positions = np.zeros((len(unit), width), np.int64)
-        similarities = np.zeros((len(unit), width), np.float32)
-        block = max(1, _BLOCK_PRODUCTS // max(1, rows.stop - rows.start))
-        for start in range(0, len(unit) if width else 0, block):
-            found = unit[start : start + block] @ self.products.vectors[rows].T  # [block, rows]
-            columns = _top(found, width)
-            positions[start : start + block] = columns + rows.start
-            similarities[start : start + block] = np.take_along_axis(found, columns, axis=1)
-        return Neighbours(self.products.id_array[positions], np.clip(similarities, -1, 1), positions)
-
-
-def _top(similarities: FloatArray, k: int) -> IntArray:
-    """Returns the columns of the k largest values of each row, largest first, equal ones by column."""
-    if k < similarities.shape[1]:
-        near = np.sort(np.argpartition(-similarities, k - 1, axis=1)[:, :k], axis=1)
-    else:
-        near = np.broadcast_to(np.arange(k), similarities.shape)
-    order = np.argsort(-np.take_along_axis(similarities, near, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(near, order, axis=1)
+        checked_mask(allowed, rows)
+        width = min(k, self.plan(k, subtree, allowed).num_allowed)
+        return stacked(self.products, best_in_slice(self.products, unit, rows, width, allowed), width)

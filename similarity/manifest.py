@@ -7,12 +7,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from schemas.errors import NeighbourIndexError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 MANIFEST = "manifest.json"
 _BLOCK_BYTES = 1 << 20
+
+
+_ABSENT_IN_1: dict[str, Any] = {"storage": "float32", "exact_below": 0}
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class IndexManifest:
     """What `manifest.json` says.
 
     Attributes:
-        kind: `exact` or `scann`.
+        kind: `exact`, `scann` or `hnsw`.
         num_products: vectors in the index.
         dimension: length of each vector.
         recall: measured recall@`neighbours` against exact search; 1.0 for the exact index itself.
@@ -28,6 +33,8 @@ class IndexManifest:
         version: of the model and the index alike; 0 until they are pushed.
         model_sha256: digest of the SavedModel that made the vectors, so that no other model is pushed beside them; empty: unknown.
         taxonomy_sha256: of the taxonomy whose tree order the vectors are in.
+        storage: `float32`, or `int8` with exact similarities of the best.
+        exact_below: products below which an approximate index searches a subtree exactly.
         sha256: file, relative to the folder, to the digest of its content.
         format_version: of this description and the files beside it.
     """
@@ -40,6 +47,8 @@ class IndexManifest:
     version: int = 0
     model_sha256: str = ""
     taxonomy_sha256: str = ""
+    storage: str = "float32"
+    exact_below: int = 0
     sha256: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
@@ -89,20 +98,23 @@ def read_manifest(folder: Path) -> IndexManifest:
     except ValueError:
         raise NeighbourIndexError(f"{path}: this isn't JSON. Build the index again, or copy it again.") from None
     found = row.get("format_version") if isinstance(row, dict) else None
-    if found != FORMAT_VERSION:
-        raise NeighbourIndexError(f"{path}: format_version is {found!r}, this release reads {FORMAT_VERSION}. Build the index again.")
+    if found not in READABLE_VERSIONS:
+        known = " and ".join(map(str, READABLE_VERSIONS))
+        raise NeighbourIndexError(f"{path}: format_version is {found!r}, this release reads {known}. Build the index again.")
+    absent = _ABSENT_IN_1 if found == 1 else {}
     try:
-        return IndexManifest(**{name: row[name] for name in IndexManifest.__dataclass_fields__})
+        return IndexManifest(**{name: row[name] for name in IndexManifest.__dataclass_fields__ if name not in absent}, **absent)
     except KeyError as error:
         raise NeighbourIndexError(f"{path}: key {error} is missing. Build the index again, or copy it again.") from None
 
 
-def verify(folder: Path, version: int | None = None) -> IndexManifest:
+def verify(folder: Path, version: int | None = None, content: bool = True) -> IndexManifest:
     """Returns the manifest after comparing every file with its digest.
 
     Args:
         folder: of the index.
         version: that of the live model, which the index must have too; None: any.
+        content: False compares names alone, where the content was compared when the files were put there.
 
     Raises:
         NeighbourIndexError: another version, a file that is missing, changed or not in the manifest.
@@ -118,7 +130,7 @@ def verify(folder: Path, version: int | None = None) -> IndexManifest:
     if missing or unknown:
         problem = f"{missing[0]} is missing" if missing else f"{unknown[0]} isn't in the manifest"
         raise NeighbourIndexError(f"{folder}: {problem}. Build the index again, or copy it again.")
-    for name, digest in manifest.sha256.items():
+    for name, digest in manifest.sha256.items() if content else ():
         if file_sha256(folder / name) != digest:
             raise NeighbourIndexError(f"{folder / name}: the content isn't what the manifest says. Build or copy it again.")
     return manifest

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from similarity.contract import FloatArray, NeighbourIndex
+from similarity.arrays import FloatArray
+from similarity.contract import NeighbourIndex
 from similarity.exact_index import ExactIndex
+from similarity.vectors import FLOAT32
 
 _TIE = 1e-5  # Products this close to the k-th neighbour are as good as it: near-duplicate offers tie all the time.
 
@@ -21,7 +23,7 @@ def measured_recall(index: NeighbourIndex, queries: FloatArray, k: int) -> float
     Returns:
         From 0 to 1; 1.0 without queries.
     """
-    truth = ExactIndex(index.products).search(queries, k)
+    truth = ExactIndex(index.products.stored_as(FLOAT32)).search(queries, k)
     if not truth.similarities.size:
         return 1.0
     found = index.search(queries, k)

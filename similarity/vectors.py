@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import NeighbourIndexError
+from similarity.product_columns import ProductColumns, ProductFilter
+from similarity.product_ids import ProductIds, load_mapped
+from similarity.vector_codes import VectorCodes, VectorsOnDisk, coded
 
-VECTORS, STARTS, PRODUCTS, TREE = "vectors.npy", "node_starts.npy", "product_ids.json", "tree.json"
-VECTOR_FILES = (VECTORS, STARTS, PRODUCTS, TREE)
+VECTORS, STARTS, TREE = "vectors.npy", "node_starts.npy", "tree.json"
+PRODUCTS_V1 = "product_ids.json"  # Format 1 kept ids as a list of texts.
+FLOAT32, INT8 = "float32", "int8"
+STORAGES = (FLOAT32, INT8)
 
 
 @dataclass(frozen=True)
@@ -24,19 +29,25 @@ class ProductVectors:
 
     Attributes:
         vectors: float32 `[num_products, dimension]`, unit length, in tree order.
-        product_ids: one id a row.
+        product_ids: one id a row; a plain sequence of texts is taken as `ProductIds`.
         node_ids: every node id of the taxonomy, in tree order.
         subtree_ends: for node number i, one past the last number of its subtree.
+        columns: what products can be filtered by; None where nothing is known.
+        codes: the vectors in int8, which then are what a search scores; None with float32 storage.
+        on_disk: where `vectors` is a mapped file whose rows mustn't stay in memory.
         node_starts: int64 `[num_nodes + 1]`; the products at node number i are the rows `node_starts[i]` up to
             `node_starts[i + 1]`. Rows from `node_starts[-1]` on are at no node of the taxonomy: found by searches of the
             whole index only.
     """
 
     vectors: npt.NDArray[np.float32]
-    product_ids: tuple[str, ...]
+    product_ids: ProductIds
     node_ids: tuple[str, ...]
     subtree_ends: tuple[int, ...]
     node_starts: npt.NDArray[np.int64]
+    columns: ProductColumns | None = None
+    codes: VectorCodes | None = None
+    on_disk: VectorsOnDisk | None = None
 
     def __post_init__(self) -> None:
         """Refuses parts that don't fit each other.
@@ -52,6 +63,9 @@ class ProductVectors:
         ordered = starts.shape == (nodes + 1,) and (np.diff(starts) >= 0).all() and starts[0] == 0 and starts[-1] <= len(self.vectors)
         if not ordered or len(self.subtree_ends) != nodes:
             raise NeighbourIndexError(f"node starts don't fit {nodes} nodes and {len(self.vectors)} vectors. Build the index again.")
+        for name, part in (("filter columns", self.columns), ("codes", self.codes)):
+            if part is not None and len(part) != len(self.vectors):
+                raise NeighbourIndexError(f"{name} of {len(part)} products for {len(self.vectors)} vectors. Build the index again.")
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -61,10 +75,46 @@ class ProductVectors:
         """Length of every vector."""
         return int(self.vectors.shape[1])
 
+    @property
+    def storage(self) -> str:
+        """What a search scores: `float32`, or `int8` with exact similarities of the best."""
+        return FLOAT32 if self.codes is None else INT8
+
+    def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Returns float32 `[num_positions, dimension]`, the vectors at rows, from disk where they are kept there."""
+        if self.on_disk is not None:
+            return self.on_disk.take(positions)
+        return np.asarray(self.vectors[positions])
+
+    def stored_as(self, storage: str) -> ProductVectors:
+        """Returns the same products with `float32` or `int8` storage."""
+        return replace(self, codes=coded(self.vectors) if storage == INT8 else None)
+
+    def node_id(self, position: int) -> str:
+        """Returns the node of the product at a row; empty where it is at none."""
+        return str(self.nodes_of(np.array([position]))[0])
+
+    def nodes_of(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Returns the nodes of the products at rows as objects (str), in the shape of `positions`; empty for no node."""
+        names: npt.NDArray[Any] = self.node_names[np.searchsorted(self.node_starts, positions, side="right") - 1]
+        return names
+
     @cached_property
-    def id_array(self) -> npt.NDArray[Any]:
-        """The product ids as an object array, for taking many at once."""
-        return np.array(self.product_ids, dtype=object)
+    def node_names(self) -> npt.NDArray[Any]:
+        """Object (str) `[num_nodes + 1]`, every node id in tree order, and an empty one for no node."""
+        return np.array([*self.node_ids, ""], dtype=object)
+
+    def mask(self, wanted: ProductFilter, rows: slice) -> npt.NDArray[np.bool_]:
+        """Returns bool `[rows]`, True for the products that a filter allows.
+
+        Raises:
+            NeighbourIndexError: the index was built without columns.
+        """
+        if self.columns is None:
+            raise NeighbourIndexError(
+                "the index has no shop, brand, gender or price to filter by. Build it again, or ask without a filter."
+            )
+        return self.columns.mask(wanted, rows)
 
     @cached_property
     def _node_numbers(self) -> dict[str, int]:
@@ -100,6 +150,7 @@ def in_tree_order(
     node_numbers: npt.NDArray[np.int64],
     node_ids: Sequence[str],
     subtree_ends: Sequence[int],
+    columns: ProductColumns | None = None,
 ) -> ProductVectors:
     """Returns the vectors ordered by node number, and within a node as given.
 
@@ -109,6 +160,7 @@ def in_tree_order(
         node_numbers: int `[num_products]`, in tree order; -1 for a product at no node of the taxonomy.
         node_ids: every node id, in tree order.
         subtree_ends: as `Taxonomy.subtree_ends`.
+        columns: fields of the products, in the order given.
 
     Raises:
         NeighbourIndexError: no products, an id used twice, or a vector that is zero or not finite. Names the product.
@@ -116,20 +168,12 @@ def in_tree_order(
     numbers = np.where(node_numbers < 0, len(node_ids), node_numbers)
     order = np.argsort(numbers, kind="stable")
     starts = np.searchsorted(numbers[order], np.arange(len(node_ids) + 1)).astype(np.int64)
-    ids = tuple(product_ids[i] for i in order)
-    _check_unique(ids)
-    return ProductVectors(_unit(vectors[order], ids), ids, tuple(node_ids), tuple(subtree_ends), starts)
+    ids = ProductIds.of(product_ids[i] for i in order.tolist())
+    ordered = None if columns is None else columns.take(order)
+    return ProductVectors(_unit(vectors[order], ids), ids, tuple(node_ids), tuple(subtree_ends), starts, ordered)
 
 
-def _check_unique(ids: tuple[str, ...]) -> None:
-    if len(set(ids)) == len(ids):
-        return
-    seen: set[str] = set()
-    twice = next(found for found in ids if found in seen or seen.add(found))  # type: ignore[func-returns-value]
-    raise NeighbourIndexError(f"product {twice!r} is there twice. Give each product its own id.")
-
-
-def _unit(vectors: npt.NDArray[np.float32], ids: tuple[str, ...]) -> npt.NDArray[np.float32]:
+def _unit(vectors: npt.NDArray[np.float32], ids: ProductIds) -> npt.NDArray[np.float32]:
     found = np.ascontiguousarray(vectors, np.float32)
     if found.ndim != 2:
         raise NeighbourIndexError(f"vectors have the shape {list(found.shape)}, expected [num_products, dimension].")
@@ -143,25 +187,44 @@ def _unit(vectors: npt.NDArray[np.float32], ids: tuple[str, ...]) -> npt.NDArray
 
 
 def save_vectors(folder: Path, products: ProductVectors) -> None:
-    """Writes `VECTOR_FILES`: arrays as npy, ids and the tree as JSON; nothing in them is ever executed."""
+    """Writes arrays as npy, and the tree as JSON; nothing in them is ever executed."""
     np.save(folder / VECTORS, np.ascontiguousarray(products.vectors), allow_pickle=False)
     np.save(folder / STARTS, products.node_starts, allow_pickle=False)
-    (folder / PRODUCTS).write_text(json.dumps(products.product_ids, ensure_ascii=False), encoding="utf-8")
+    products.product_ids.save(folder)
     tree = {"node_ids": products.node_ids, "subtree_ends": products.subtree_ends}
     (folder / TREE).write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
+    if products.columns is not None:
+        products.columns.save(folder)
+    if products.codes is not None:
+        products.codes.save(folder)
 
 
 def load_vectors(folder: Path) -> ProductVectors:
-    """Reads what `save_vectors` wrote; the vectors stay on disk until they are touched.
+    """Reads what `save_vectors` wrote, now or in format 1; arrays stay on disk until they are touched.
 
     Raises:
         NeighbourIndexError: a file is missing, damaged or doesn't fit the others.
     """
     try:
-        vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        vectors = load_mapped(folder / VECTORS)
         starts = np.load(folder / STARTS, allow_pickle=False)
-        ids = json.loads((folder / PRODUCTS).read_text(encoding="utf-8"))
         tree = json.loads((folder / TREE).read_text(encoding="utf-8"))
-        return ProductVectors(vectors, tuple(ids), tuple(tree["node_ids"]), tuple(tree["subtree_ends"]), starts)
+        codes = VectorCodes.load(folder)
+        return ProductVectors(
+            vectors,
+            _load_ids(folder),
+            tuple(tree["node_ids"]),
+            tuple(tree["subtree_ends"]),
+            starts,
+            ProductColumns.load(folder),
+            codes,
+            VectorsOnDisk(folder / VECTORS, *vectors.shape[::-1]) if codes else None,
+        )
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise NeighbourIndexError(f"{folder}: the index is damaged: {error}. Build it again, or copy it again.") from None
+
+
+def _load_ids(folder: Path) -> ProductIds:
+    if (folder / PRODUCTS_V1).exists():
+        return ProductIds.of(json.loads((folder / PRODUCTS_V1).read_text(encoding="utf-8")))
+    return ProductIds.load(folder)

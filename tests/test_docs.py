@@ -28,11 +28,12 @@ FOLDERS = (
     "scripts",
     "similarity",
     "stores",
+    "studies",
     "tests",
     "trainer_module",
 )
 # Keys of sections that a user names or numbers, which have no default to be found by.
-NAMED_SECTIONS = ("networks.", "phases.")
+NAMED_SECTIONS = ("networks.", "phases.", "encoders.")
 
 
 def code_blocks(page, language):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,13 @@ def _set_classify_method(path: Path) -> None:
 
 
 def described(
-    taxonomy: Taxonomy, family: str, embedding_dimension: int, top_k: int, features: str, made_from: Mapping[str, str]
+    taxonomy: Taxonomy,
+    family: str,
+    embedding_dimension: int,
+    top_k: int,
+    features: str,
+    made_from: Mapping[str, str],
+    encoders: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Returns the content of `model.json`."""
     nodes = [{"id": n.id, "parent_id": n.parent_id, "name": n.name, "exclusive": n.exclusive} for n in taxonomy]
@@ -48,4 +54,5 @@ def described(
         "top_k": top_k,
         "features": json.loads(features),
         "made_from": dict(made_from),
+        "encoders": [{key: encoder[key] for key in ("name", "kind", "field", "reads", "size", "digest")} for encoder in encoders],
     }

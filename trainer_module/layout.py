@@ -67,6 +67,14 @@ class Layout:
             start = ranges[feature.name].stop
         return ranges
 
+    def number_ranges(self) -> dict[str, range]:
+        """Returns the places of each feature among the numbers."""
+        ranges, start = {}, 0
+        for feature in self.features.of_kind(NUMERIC, DENSE):
+            ranges[feature.name] = range(start, start + (2 if feature.kind == NUMERIC else feature.dimensions))
+            start = ranges[feature.name].stop
+        return ranges
+
     def column_names(self) -> list[str]:
         """Returns `feature:token` of each column, which survives a change of vocabulary."""
         names = [f"{f.name}:{token}" for f in self.bag_features for token in self.vocabularies[f.name]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,34 +11,69 @@ import scipy.sparse as sp
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from schemas.features import TEXT
+from encoders.batch_encoding import encode_texts
+from encoders.descriptions import TEXT as READS_TEXT
+from encoders.registry import load_planned
+from schemas.features import DENSE, TEXT
 from schemas.taxonomy import Taxonomy
 from trainer_module.layout import Layout
+from trainer_module.vector_inputs import sparse_rows
 
 
 @dataclass(frozen=True)
 class NodeBags:
-    """The bags of the C exclusive nodes.
+    """The C exclusive nodes as the network would see products.
 
     Attributes:
-        paths: of the names from the root down, CSR float32 `[C, num_columns]`.
-        names: of the name and its synonyms, CSR float32 `[C, num_columns]`.
+        paths: bag of the names from the root down, CSR float32 `[C, num_columns]`.
+        names: bag of the name and its synonyms, CSR float32 `[C, num_columns]`.
+        path_numbers, name_numbers: their numbers, float32 `[C, num_numbers]`; zeros but where an encoder read the text.
+        encoded: names of the dense features that encoders make of texts.
     """
 
     paths: sp.csr_matrix
     names: sp.csr_matrix
+    path_numbers: np.ndarray
+    name_numbers: np.ndarray
+    encoded: tuple[str, ...] = ()
 
 
-def node_bags(taxonomy: Taxonomy, layout: Layout, transform_output: tft.TFTransformOutput) -> NodeBags:
-    """Returns what every text feature would hold if its field said the node's path, or its name."""
+def no_node_texts(layout: Layout, num_classes: int) -> NodeBags:
+    """Returns nodes that say nothing."""
+    bag = sp.csr_matrix((num_classes, layout.num_columns), dtype=np.float32)
+    numbers = np.zeros((num_classes, layout.num_numbers), np.float32)
+    return NodeBags(bag, bag, numbers, numbers)
+
+
+def node_bags(
+    taxonomy: Taxonomy, layout: Layout, transform_output: tft.TFTransformOutput, encoders: Sequence[Mapping[str, Any]] = ()
+) -> NodeBags:
+    """Returns what every text feature would hold if its field said the node's path, or its name.
+
+    Args:
+        taxonomy: the nodes.
+        layout: which column is which.
+        transform_output: the transform graph.
+        encoders: what makes vectors of raw fields, as `pipeline.encoder_inputs.read_encoders` describes it.
+
+    Raises:
+        EncoderError: an encoder's weights can't be used.
+    """
     nodes = list(taxonomy)
     paths = [" ".join(nodes[i].name for i in taxonomy.chain(node_id)) for node_id in taxonomy.exclusive_ids]
     names = [" ".join((nodes[i].name, *nodes[i].synonyms)) for i in taxonomy.exclusive]
+    read = [plan for plan in encoders if plan["reads"] == READS_TEXT and plan["name"] in layout.features.dense_fields]
+    loaded = load_planned(read)
     layer = transform_output.transform_features_layer()
-    return NodeBags(*(_bag(layer(_as_products(texts, layout)), layout) for texts in (paths, names)))
+    found = []
+    for texts in (paths, names):
+        vectors = {plan["name"]: encode_texts(loaded[plan["name"]], texts) for plan in read}
+        found.append(layout.inputs(layer(_as_products(texts, layout, vectors))))
+    encoded = tuple(feature.name for feature in layout.features.of_kind(DENSE) if feature.fields[0] in {plan["name"] for plan in read})
+    return NodeBags(_csr(found[0].bag), _csr(found[1].bag), found[0].numbers.numpy(), found[1].numbers.numpy(), encoded)
 
 
-def _as_products(texts: list[str], layout: Layout) -> dict[str, Any]:
+def _as_products(texts: list[str], layout: Layout, vectors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     config = layout.features
     read = {feature.fields[0] for feature in config.of_kind(TEXT)}
     rows = np.stack([np.arange(len(texts)), np.zeros(len(texts))], 1).astype(np.int64)
@@ -49,11 +85,11 @@ def _as_products(texts: list[str], layout: Layout) -> dict[str, Any]:
     for name in config.numeric_fields:
         raw[name] = tf.SparseTensor(nothing, tf.zeros([0]), column)
     for name, size in config.dense_fields.items():
-        raw[name] = tf.SparseTensor(nothing, tf.zeros([0]), [len(texts), size])
+        known = vectors.get(name)
+        raw[name] = tf.SparseTensor(nothing, tf.zeros([0]), [len(texts), size]) if known is None else sparse_rows(tf.constant(known))
     return raw
 
 
-def _bag(transformed: dict[str, Any], layout: Layout) -> sp.csr_matrix:
-    bag = layout.inputs(transformed).bag
+def _csr(bag: tf.SparseTensor) -> sp.csr_matrix:
     places = bag.indices.numpy()
     return sp.csr_matrix((bag.values.numpy(), (places[:, 0], places[:, 1])), shape=tuple(bag.dense_shape.numpy()), dtype=np.float32)

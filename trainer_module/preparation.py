@@ -55,7 +55,7 @@ class Prepared:
     @cached_property
     def nodes(self) -> NodeBags:
         """The names of the nodes, read as if they were products."""
-        return node_bags(self.taxonomy, self.layout, self.transform_output)
+        return node_bags(self.taxonomy, self.layout, self.transform_output, self.config.get("encoders", ()))
 
     def builder(self, hyper: HyperParameters) -> Callable[[], Network]:
         """Returns what makes a fresh network, warm-started from the baseline where one is named."""

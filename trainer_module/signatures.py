@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -14,9 +14,17 @@ from trainer_module.layout import Layout
 from trainer_module.preprocessing import IDS, PRESENT, VALUE, VALUE_ID, VECTOR, WEIGHTS, transformed_name
 from trainer_module.training_data import node_table
 from trainer_module.tree import Tree
+from trainer_module.vector_inputs import VectorInputs, sparse_rows
 from trainer_module.zoo.contract import Network, NetworkOutputs
 
 _SERIALIZED = tf.TensorSpec([None], tf.string, name="examples")
+
+
+class _Read(NamedTuple):
+    """What was read of n products: the transformed features, and outputs that say which have an encoded vector."""
+
+    transformed: dict[str, Any]
+    said: dict[str, tf.Tensor]
 
 
 class ServedModel(tf.Module):
@@ -28,11 +36,24 @@ class ServedModel(tf.Module):
         layout: which column is which.
         tree: the taxonomy's arrays.
         top_k: nodes returned for each head.
+        encoders: what makes vectors of raw fields, as `pipeline.encoder_inputs.read_encoders` describes it.
+
+    Raises:
+        EncoderError: an encoder's weights can't be used.
     """
 
-    def __init__(self, network: Network, transform_output: tft.TFTransformOutput, layout: Layout, tree: Tree, top_k: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        transform_output: tft.TFTransformOutput,
+        layout: Layout,
+        tree: Tree,
+        top_k: int,
+        encoders: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         super().__init__()
         self._network, self._layout, self._config = network, layout, layout.features
+        self._vectors = VectorInputs(encoders, layout.features)
         self.transform_layer = transform_output.transform_features_layer()
         self._node_ids, self._exclusive_ids = tf.constant(tree.node_ids), tf.constant(tree.exclusive_ids)
         self._chains = tf.constant(tree.chains)
@@ -46,38 +67,46 @@ class ServedModel(tf.Module):
 
     def _raw_spec(self) -> dict[str, Any]:
         config = self._config
-        spec: dict[str, Any] = {name: tf.io.VarLenFeature(tf.string) for name in config.string_fields}
+        spec: dict[str, Any] = {name: tf.io.VarLenFeature(tf.string) for name in self._vectors.sources(config.string_fields)}
         spec.update({name: tf.io.VarLenFeature(tf.float32) for name in (*config.numeric_fields, *config.dense_fields)})
         return spec
 
-    def _parsed(self, serialized: tf.Tensor) -> dict[str, Any]:
-        return self.transform_layer(tf.io.parse_example(serialized, self._raw_spec()))
+    def _parsed(self, serialized: tf.Tensor) -> _Read:
+        return self._transformed(tf.io.parse_example(serialized, self._raw_spec()))
 
-    def _named(self, fields: Mapping[str, tf.Tensor]) -> dict[str, Any]:
+    def _transformed(self, raw: Mapping[str, Any]) -> _Read:
+        filled, said = self._vectors.filled(raw)
+        config = self._config
+        names = (*config.string_fields, *config.numeric_fields, *config.dense_fields)
+        return _Read(self.transform_layer({name: filled[name] for name in names}), said)
+
+    def _named(self, fields: Mapping[str, tf.Tensor]) -> _Read:
         raw: dict[str, tf.SparseTensor] = {}
         for name, value in fields.items():
             if name in self._config.dense_fields:
-                raw[name] = _sparse_rows(value)
+                raw[name] = sparse_rows(value)
             elif value.dtype == tf.string:
                 raw[name] = _sparse_column(value, value != "")
             else:
                 raw[name] = _sparse_column(value, tf.math.is_finite(value))
-        return self.transform_layer(raw)
+        return self._transformed(raw)
 
     def product_specs(self) -> dict[str, tf.TensorSpec]:
-        """Returns the named inputs of `predict_products`."""
+        """Returns the named inputs of `predict_products`; vectors that an encoder makes are made from the raw inputs."""
         config = self._config
-        specs = {name: tf.TensorSpec([None], tf.string, name=name) for name in config.string_fields}
+        given = {name: size for name, size in config.dense_fields.items() if name not in self._vectors.names}
+        specs = {name: tf.TensorSpec([None], tf.string, name=name) for name in self._vectors.sources(config.string_fields)}
         specs.update({name: tf.TensorSpec([None], tf.float32, name=name) for name in config.numeric_fields})
-        specs.update({name: tf.TensorSpec([None, size], tf.float32, name=name) for name, size in config.dense_fields.items()})
+        specs.update({name: tf.TensorSpec([None, size], tf.float32, name=name) for name, size in given.items()})
         return specs
 
     # What comes out.
 
-    def _outputs(self, transformed: Mapping[str, Any]) -> NetworkOutputs:
-        return self._network(self._layout.inputs(transformed))
+    def _outputs(self, read: _Read) -> NetworkOutputs:
+        return self._network(self._layout.inputs(read.transformed))
 
-    def _top(self, outputs: NetworkOutputs) -> dict[str, tf.Tensor]:
+    def _top(self, read: _Read) -> dict[str, tf.Tensor]:
+        outputs = self._outputs(read)
         exclusive = tf.nn.softmax(outputs.exclusive)
         best, classes = tf.math.top_k(exclusive, self._top_exclusive)
         best_rules, nodes = tf.math.top_k(tf.sigmoid(outputs.rule_based), self._top_rules)
@@ -88,6 +117,7 @@ class ServedModel(tf.Module):
             "rule_based_nodes": tf.gather(self._node_ids, nodes),
             "rule_based_probabilities": tf.identity(best_rules),
             "embedding": _unit(outputs.embedding),
+            **read.said,
         }
 
     # The signatures.
@@ -95,7 +125,7 @@ class ServedModel(tf.Module):
     @tf.function(input_signature=[_SERIALIZED])
     def serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Top nodes of both heads and the embedding of serialized examples `[n]`."""
-        return self._top(self._outputs(self._parsed(examples)))
+        return self._top(self._parsed(examples))
 
     @tf.function(input_signature=[_SERIALIZED])
     def embed(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -122,7 +152,7 @@ class ServedModel(tf.Module):
     @tf.function(input_signature=[_SERIALIZED])
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The transformed features, padded with -1 and 0, and the labels that TFMA reads."""
-        return {**self._padded(self._parsed(examples)), **self._labels(examples)}
+        return {**self._padded(self._parsed(examples).transformed), **self._labels(examples)}
 
     def _padded(self, transformed: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         found: dict[str, tf.Tensor] = {}
@@ -168,7 +198,7 @@ class ServedModel(tf.Module):
 
         @tf.function
         def predict_products(**fields: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self._top(self._outputs(self._named(fields)))
+            return self._top(self._named(fields))
 
         named = predict_products.get_concrete_function(**self.product_specs())
         names = ("serving_default", "embed", "classify", "score_all", "transform_features")
@@ -179,12 +209,6 @@ def _sparse_column(value: tf.Tensor, present: tf.Tensor) -> tf.SparseTensor:
     rows = tf.where(present)
     indices = tf.concat([rows, tf.zeros_like(rows)], 1)
     return tf.SparseTensor(indices, tf.boolean_mask(value, present), tf.stack([tf.shape(value, tf.int64)[0], tf.constant(1, tf.int64)]))
-
-
-def _sparse_rows(value: tf.Tensor) -> tf.SparseTensor:
-    # Every number stands, as it does in an example; tf.sparse.from_dense would make 0.0 of -0.0.
-    places = tf.where(tf.fill(tf.shape(value), True))
-    return tf.SparseTensor(places, tf.reshape(value, [-1]), tf.shape(value, tf.int64))
 
 
 def _unit(vectors: tf.Tensor) -> tf.Tensor:

@@ -33,13 +33,13 @@ def run_fn(fn_args: FnArgs) -> None:
         "trainer family=%s answers=%d rule_products=%d epochs=%s",
         config["family"], report.num_answers, report.num_rule_products, "+".join(f"{count:.0f}" for count in report.epochs),
     )  # fmt: skip
-    folder = Path(fn_args.serving_model_dir)
-    served = ServedModel(network, ready.transform_output, ready.layout, ready.tree, config["top_k"])
+    folder, encoders = Path(fn_args.serving_model_dir), config.get("encoders", [])
+    served = ServedModel(network, ready.transform_output, ready.layout, ready.tree, config["top_k"], encoders)
     dimension = int(network(ready.data.inputs(np.zeros(min(1, len(ready.data.answers)), np.int64))).embedding.shape[1])
     export(
         served,
         folder,
-        described(ready.taxonomy, config["family"], dimension, config["top_k"], config["features"], config["made_from"]),
+        described(ready.taxonomy, config["family"], dimension, config["top_k"], config["features"], config["made_from"], encoders),
         {
             "family": config["family"],
             "parameters": asdict(hyper),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class TrainingData:
         numbers: float32 `[n, num_numbers]`.
         answers: int64 `[n]`, class of the exclusive head, -1 where nobody answered.
         rules: CSR float32 `[n, N]`, 1 at every node the rules put a product at, ancestors included.
-        groups: uint64 `[n]`, equal for near-duplicates.
+        groups: int64 `[n]`, equal for near-duplicates.
     """
 
     bag: sp.csr_matrix
@@ -71,20 +71,27 @@ def node_table(ids: Sequence[str], name: str) -> tf.lookup.StaticHashTable:
     return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), -1, name=name)
 
 
-def read_training_data(files: Sequence[str], feature_spec: dict[str, Any], layout: Layout, tree: Tree) -> TrainingData:
-    """Reads GZIP TFRecords of transformed examples, in order.
+def read_training_data(
+    files: Sequence[str],
+    feature_spec: dict[str, Any],
+    layout: Layout,
+    tree: Tree,
+    transform: Callable[[dict[str, Any]], dict[str, Any]] = lambda features: features,
+) -> TrainingData:
+    """Reads GZIP TFRecords of examples, in order.
 
     Args:
         files: paths of the records.
-        feature_spec: the transform graph's own, which also names the label features passed through.
+        feature_spec: of the records; the transform graph's own also names the label features passed through.
         layout: says which columns the features get.
         tree: says which node has which number.
+        transform: makes parsed features transformed ones, where the records aren't.
     """
     classes, nodes = node_table(tree.exclusive_ids, "classes"), node_table(tree.node_ids, "nodes")
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def parsed(serialized: tf.Tensor) -> tuple[Any, ...]:
-        features = tf.io.parse_example(serialized, feature_spec)
+        features = transform(tf.io.parse_example(serialized, feature_spec))
         inputs = layout.inputs(features)
         answers = tf.fill([tf.shape(serialized, tf.int64)[0]], tf.constant(-1, tf.int64))
         if ANSWER_NODE in features:

@@ -2,61 +2,48 @@
 
 from __future__ import annotations
 
-import heapq
+from typing import Any
 
 import numpy as np
 
-from components.sampling.contract import IntArray, PathOf, Selection, fair_order, rankable, register
+from components.sampling.contract import IntArray, PathOf, Selection, rankable, register
+from components.sampling.nodes import answers_by_node, node_codes, take_by_node
 from components.sampling.uncertainty import margin_scores
+from components.sampling.wording import guess
 from components.scored_pool import EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, ScoredPool
+from schemas.product import ANSWER_NODE
 
 
 class BalancedMargin:
     """Divides a product's margin score by the root of one plus the answers its best guess has, those of this batch included.
 
     Margin alone asks the same question about look-alikes until the next round; here every question about a node makes the
-    next one about it less urgent. What answers a node has is counted by the best guesses for answered products.
+    next one about it less urgent.
+
+    Source:
+        Margin as in `margin_scores`; a reward for classes with few samples as in Aggarwal et al. 2020, WACV, "Active learning
+        for imbalanced datasets". The root and the update inside the batch are ours.
     """
 
     name = "balanced_margin"
-    columns = (EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES)
+    columns = (EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, ANSWER_NODE)
 
     def select(self, pool: ScoredPool, candidates: IntArray, groups: IntArray, count: int, rng: np.random.Generator) -> Selection:
         """Returns at most `count` of the candidates, at most one of each group; see `Strategy`."""
-        margins = rankable(self.name, margin_scores(pool.need("exclusive_probabilities")[candidates]), candidates)
-        best = pool.need("exclusive_nodes")[:, 0]
-        nodes, guesses = np.unique(best[candidates], return_inverse=True)
-        asked = self._answers(best[np.asarray(pool.need("answered"), bool)], nodes)
-        order = fair_order(margins, rng)
-        queues = [order[guesses[order] == node][::-1].tolist() for node in range(len(nodes))]  # The most wanted last.
-        heap = [(-margins[queue[-1]] / np.sqrt(1 + asked[node]), node) for node, queue in enumerate(queues) if queue]
-        heapq.heapify(heap)
-        rows: list[int] = []
-        scores: list[float] = []
-        taken: set[int] = set()
-        while heap and len(rows) < count:
-            negative, node = heapq.heappop(heap)
-            at = queues[node].pop()
-            if int(groups[at]) not in taken:
-                taken.add(int(groups[at]))
-                rows.append(int(candidates[at]))
-                scores.append(-float(negative))
-                asked[node] += 1
-            if queues[node]:
-                heapq.heappush(heap, (-margins[queues[node][-1]] / np.sqrt(1 + asked[node]), node))
-        return Selection(np.array(rows, np.int64), np.array(scores, np.float64))
+        margins = rankable(self.name, margin_scores(pool.need("exclusive_probabilities")[candidates, :3]), candidates)
+        names, guesses = node_codes(pool.need("exclusive_nodes")[candidates, 0])
+        taken = take_by_node(
+            np.arange(len(candidates)), guesses, margins, answers_by_node(pool, names), _urgency, groups, count, rng
+        )  # fmt: skip
+        return Selection(candidates[taken.places], taken.scores)
 
-    def reason(self, pool: ScoredPool, row: int, path_of: PathOf) -> str:
+    def reason(self, pool: ScoredPool, row: int, path_of: PathOf, note: Any = None) -> str:
         """Returns why this product was chosen."""
-        first, second = (path_of(str(node)) for node in pool.need("exclusive_nodes")[row, :2])
-        likely = pool.need("exclusive_probabilities")[row, :2]
-        return f"torn between {first} ({100 * likely[0]:.0f} %) and {second} ({100 * likely[1]:.0f} %), and few answers there"
+        return f"torn between {guess(pool, row, 0, path_of)} and {guess(pool, row, 1, path_of)}, and few answers there"
 
-    def _answers(self, answered: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-        """Returns float64 `[num_nodes]`, the answered products whose best guess is the node."""
-        known, counts = np.unique(answered, return_counts=True)
-        of = dict(zip(known.tolist(), counts.tolist(), strict=True))
-        return np.array([of.get(node, 0) for node in nodes.tolist()], np.float64)
+
+def _urgency(node: int, margin: float, asked: float) -> float:
+    return margin / float(np.sqrt(1 + asked))
 
 
 register([BalancedMargin()])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from components.scored_pool import EXCLUSIVE_ENTROPY, EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, ScoredPool
+from components.scored_pool import ScoredPool
 from schemas.errors import SamplingError
 
 FloatArray = npt.NDArray[np.float64]
@@ -23,11 +23,13 @@ class Selection:
 
     Attributes:
         rows: int64 `[num_selected]`, rows of the pool.
-        scores: float64 `[num_selected]`, on the strategy's own scale; higher is more wanted.
+        scores: float64 `[num_selected]`, on the strategy's own scale, never rising.
+        notes: what the strategy knows of each row that the pool doesn't say, for its `reason`; empty: nothing.
     """
 
     rows: IntArray
     scores: FloatArray
+    notes: tuple[Any, ...] = ()
 
 
 class Strategy(Protocol):
@@ -46,17 +48,18 @@ class Strategy(Protocol):
 
         Args:
             pool: scores of all products; the strategy reads its `columns`.
-            candidates: int `[num_candidates]`, rows of the pool that may be asked, in any order.
+            candidates: int `[num_candidates]`, rows of the pool that may be asked. A strategy that uses chance gives the same
+                products for the same order of candidates, whatever their place in the pool.
             groups: int `[num_candidates]`, equal where candidates are near-duplicates.
             count: most products wanted.
             rng: decides between equal scores, so that no order of the feed is favoured.
 
         Raises:
-            SamplingError: scores that can't be ranked.
+            SamplingError: scores that can't be ranked, or a column that wasn't read.
         """
 
-    def reason(self, pool: ScoredPool, row: int, path_of: PathOf) -> str:
-        """Returns in one sentence, for the labeller, why this product was chosen."""
+    def reason(self, pool: ScoredPool, row: int, path_of: PathOf, note: Any = None) -> str:
+        """Returns in one sentence, for the labeller, why this product was chosen; `note` is what its selection says of it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class RankedStrategy:
     name: str
     score: Callable[[ScoredPool, IntArray, np.random.Generator], FloatArray]
     explain: Callable[[ScoredPool, int, PathOf], str]
-    columns: tuple[str, ...] = (EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, EXCLUSIVE_ENTROPY)
+    columns: tuple[str, ...]
 
     def select(self, pool: ScoredPool, candidates: IntArray, groups: IntArray, count: int, rng: np.random.Generator) -> Selection:
         """Returns the candidates of the highest scores."""
@@ -82,7 +85,7 @@ class RankedStrategy:
         first = order[first_of_each(groups[order])][:count]
         return Selection(candidates[first], scores[first])
 
-    def reason(self, pool: ScoredPool, row: int, path_of: PathOf) -> str:
+    def reason(self, pool: ScoredPool, row: int, path_of: PathOf, note: Any = None) -> str:
         """Returns why this product was chosen."""
         return self.explain(pool, row, path_of)
 

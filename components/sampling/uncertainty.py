@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from components.sampling.contract import FloatArray, IntArray, PathOf, RankedStrategy, register
-from components.scored_pool import ScoredPool
+from components.sampling.wording import guess
+from components.scored_pool import EXCLUSIVE_ENTROPY, EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, ScoredPool
 from schemas.errors import SamplingError
 
 _TOLERANCE = 1e-3
+_COLUMNS = (EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES)
 
 
 def least_confidence_scores(probabilities: npt.NDArray[np.floating]) -> FloatArray:
@@ -95,26 +97,17 @@ def _checked(probabilities: npt.NDArray[np.floating], needed: int) -> FloatArray
     return found
 
 
-def _percent(probability: float) -> str:
-    return f"{100 * probability:.0f} %"
-
-
-def _guess(pool: ScoredPool, row: int, rank: int, path_of: PathOf) -> str:
-    path = path_of(str(pool.need("exclusive_nodes")[row, rank]))
-    return f"{path} ({_percent(float(pool.need('exclusive_probabilities')[row, rank]))})"
-
-
 def _explain_least_confidence(pool: ScoredPool, row: int, path_of: PathOf) -> str:
-    return f"unsure: the best guess is {_guess(pool, row, 0, path_of)}"
+    return f"unsure: the best guess is {guess(pool, row, 0, path_of)}"
 
 
 def _explain_margin(pool: ScoredPool, row: int, path_of: PathOf) -> str:
-    return f"torn between {_guess(pool, row, 0, path_of)} and {_guess(pool, row, 1, path_of)}"
+    return f"torn between {guess(pool, row, 0, path_of)} and {guess(pool, row, 1, path_of)}"
 
 
 def _explain_entropy(pool: ScoredPool, row: int, path_of: PathOf) -> str:
     spread = float(np.exp(pool.need("exclusive_entropy")[row]))
-    return f"spread over about {spread:.0f} categories: the best guess is {_guess(pool, row, 0, path_of)}"
+    return f"spread over about {spread:.0f} categories: the best guess is {guess(pool, row, 0, path_of)}"
 
 
 def _least_confidence(pool: ScoredPool, candidates: IntArray, rng: np.random.Generator) -> FloatArray:
@@ -134,8 +127,8 @@ def _entropy(pool: ScoredPool, candidates: IntArray, rng: np.random.Generator) -
 
 register(
     [
-        RankedStrategy("least_confidence", _least_confidence, _explain_least_confidence),
-        RankedStrategy("margin", _margin, _explain_margin),
-        RankedStrategy("entropy", _entropy, _explain_entropy),
+        RankedStrategy("least_confidence", _least_confidence, _explain_least_confidence, _COLUMNS),
+        RankedStrategy("margin", _margin, _explain_margin, _COLUMNS),
+        RankedStrategy("entropy", _entropy, _explain_entropy, (*_COLUMNS, EXCLUSIVE_ENTROPY)),
     ]
 )

@@ -1,4 +1,4 @@
-"""Shows a batch of products to label, or lets the simulated labeller answer it: the verb `aisle batch`."""
+"""Shows a batch of products to label, draws another, or lets the simulated labeller answer it: the verb `aisle batch`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.sampling_batch import ITEMS, BatchManifest, read_batch
+from components.sampling_batch import ITEMS, BatchManifest, BatchSettings, read_batch
+from pipeline.batch_drawing import draw_from_latest_run
 from pipeline.commands.options import are_settings_named, positive, settings_of, settings_parent
 from pipeline.demo.labeller import SimulatedLabeller
 from pipeline.results import latest_folder
@@ -23,6 +24,8 @@ from schemas.shown_title import shown_title
 
 EPILOG = """examples:
   aisle batch show --config demo/aisle.yaml
+  aisle batch draw --config demo/aisle.yaml --subtree "Fashion > Shoes" --shop acme
+  aisle batch draw --config demo/aisle.yaml --strategy rare_nodes --size 100 --out new-batch
   aisle batch answer --config demo/aisle.yaml --truth demo/truth.tsv --out answers.jsonl
   aisle labels import answers.jsonl --config demo/aisle.yaml
 
@@ -44,6 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     showing = actions.add_parser("show", parents=[shared, common], help="show the first items, why each was chosen, and what is suggested")
     showing.add_argument("--limit", type=positive, default=20, metavar="N", help="how many items (default 20)")
 
+    drawing = actions.add_parser("draw", parents=[common], help="draw another batch from the scores of the latest run")
+    drawing.add_argument("--subtree", metavar="NODE", help="id or path of a node; only products whose best guess is there or below")
+    drawing.add_argument("--shop", metavar="NAME", help="only products of this shop")
+    drawing.add_argument("--strategy", metavar="NAME", help="instead of sampling.strategy")
+    drawing.add_argument("--size", type=positive, metavar="N", help="instead of sampling.batch_size")
+    drawing.add_argument("--seed", type=_seed, metavar="N", help="instead of run.seed")
+    drawing.add_argument("--out", metavar="FOLDER", help="where the batch goes (default: batches/ID below run.root)")
+    drawing.add_argument("--json", action="store_true", help="write JSON")
+
     answering = actions.add_parser("answer", parents=[shared, common], help="let the simulated labeller answer every item")
     answering.add_argument("--truth", required=True, metavar="FILE", help="TSV with product_id and node_id")
     answering.add_argument("--out", required=True, metavar="EVENTS", help="where the label events go, as JSON lines")
@@ -61,8 +73,31 @@ def run(args: argparse.Namespace) -> int:
         StoreError: nothing has run yet where the settings say.
         LabelError: the truth can't be read, or the events can't be written.
     """
+    if args.batch_action == "draw":
+        return _draw(args)
     items, manifest = _batch(_named(args))
     return _ACTIONS[args.batch_action](args, items, manifest)
+
+
+def _draw(args: argparse.Namespace) -> int:
+    if not are_settings_named(args):
+        raise SettingsError("no settings are named. Pass --config FILE, so that the scores of its latest run are found.")
+    asked = {"sampling.strategy": args.strategy, "sampling.subtree": args.subtree, "sampling.shop": args.shop}
+    said = {key: json.dumps(value) for key, value in asked.items() if value is not None}
+    args.overrides = [*args.overrides, *(f"{key}={value}" for key, value in said.items())]
+    settings = settings_of(args)
+    sampling = settings.sampling
+    seed = settings.run.seed if args.seed is None else args.seed
+    draw = BatchSettings(
+        sampling.strategy, args.size or sampling.batch_size, sampling.audit_share, seed, sampling.subtree, sampling.shop
+    )  # fmt: skip
+    drawn = draw_from_latest_run(settings, draw, Path(args.out) if args.out else None)
+    if args.json:
+        _write(json.dumps({**vars(drawn.manifest), "folder": str(drawn.folder)}, ensure_ascii=False))
+        return 0
+    _write(f"batch {drawn.manifest.batch_id}: {drawn.manifest.num_items} of {drawn.manifest.pool:,} products, strategy {sampling.strategy}")
+    _write(f"it is in {drawn.folder}; show it with: aisle batch show {shlex.quote(str(drawn.folder))}")
+    return 0
 
 
 def _named(args: argparse.Namespace) -> Path:
@@ -183,6 +218,12 @@ def _write_events(path: Path, events: Sequence[Any]) -> None:
 
 def _write(line: str) -> None:
     sys.stdout.write(line + "\n")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from 0 to {2**31 - 1}")
+    return int(text)
 
 
 def _share(text: str) -> float:

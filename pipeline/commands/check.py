@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.commands.options import add_settings, settings_of, write_line, write_note
 from pipeline.input_checks import CheckReport, check_inputs
 from schemas.errors import SettingsError
-from schemas.settings import NetworkSettings, PhaseSettings, Settings
+from schemas.settings import EncoderSettings, NetworkSettings, PhaseSettings, Settings
 from schemas.settings_loader import flat_settings, setting_places
 
 EPILOG = """examples:
@@ -51,11 +51,12 @@ def run(args: argparse.Namespace) -> int:
 def settings_in_force(settings: Settings, places: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yields each setting with `key`, `value`, `default`, whether it is `changed`, and where it is set (`place`)."""
     defaults = dict(flat_settings(Settings()))
-    network, phase = dict(flat_settings(NetworkSettings())), dict(flat_settings(PhaseSettings()))
+    repeated = {"networks": NetworkSettings(), "phases": PhaseSettings(), "encoders": EncoderSettings()}
+    inside = {section: dict(flat_settings(item)) for section, item in repeated.items()}
     for key, value in flat_settings(settings):
         section, _, rest = key.partition(".")
         inner = rest.rpartition(".")[2]
-        default = {"networks": network, "phases": phase}.get(section, {}).get(inner, defaults.get(key))
+        default = inside.get(section, {}).get(inner, defaults.get(key))
         given = [place for name, place in places.items() if name == key or name.startswith(f"{key}.") or key.startswith(f"{name}.")]
         # A template is the default until somebody writes another one, whatever it was filled with.
         changed = value != default and (bool(given) or not (isinstance(default, str) and ":" in default))

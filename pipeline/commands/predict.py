@@ -19,6 +19,7 @@ from components.feeds.products import read_batches
 from components.pair_pushing import Live
 from components.rule_matching import RuleMatcher
 from pipeline.commands.options import add_settings, positive, settings_of, write_note
+from pipeline.encoder_inputs import fed_vectors, images_folder
 from pipeline.inputs import live_pair, read_features, read_rules, read_taxonomy, resolved
 from schemas.cleaning import Product
 from schemas.errors import CatalogueError, ModelError, SettingsError
@@ -62,12 +63,12 @@ def run(args: argparse.Namespace) -> int:
     feed = find_feeds([args.feed], Path.cwd(), "FEED")[0]
     matcher = read_rules(settings, read_taxonomy(settings)) if settings.rules.path else None
     live = _live(settings)
-    dense = read_features(settings).dense_fields
+    dense = fed_vectors(read_features(settings), [encoder.name for encoder in settings.encoders])
     counts = _Counts()
     with _output(args.out) as out, _quarantine(args.quarantine) as refuse:
         # TensorFlow takes seconds to load, so all that can be wrong without it comes before.
         write_note("loading the live model ...")
-        model = importlib.import_module("pipeline.live_model").LiveModel(live.model)
+        model = importlib.import_module("pipeline.live_model").LiveModel(live.model, images_folder(settings))
         format_row = _Formatter(matcher, model.paths, live.version, args.top, args.format)
         if args.format == "tsv":
             out.write("\t".join(_COLUMNS) + "\n")

@@ -73,13 +73,14 @@ def _system_errors(root: Path) -> Iterator[None]:
         raise system_error(error, root) from error
 
 
-def run_in_child(plan: RunPlan, progress: Progress, lock: int | None = None) -> dict[str, Any]:
+def run_in_child(plan: RunPlan, progress: Progress, lock: int | None = None, until: str = "") -> dict[str, Any]:
     """Runs the plan in a fresh process, whose chatter goes to a log file.
 
     Args:
         plan: what to run.
         progress: shows how it goes.
         lock: file descriptor of the root's lock, which the process keeps open, so that it holds as long as either lives.
+        until: the last stage to run; the result then holds `paths` alone, the folder of each artifact. Empty: all stages.
 
     Raises:
         AisleError: the run failed; the message says where the log is.
@@ -89,7 +90,7 @@ def run_in_child(plan: RunPlan, progress: Progress, lock: int | None = None) -> 
     plan_file.write_text(plan.to_json(), encoding="utf-8")
     progress.say("loading TensorFlow ...")
     found: dict[str, dict[str, Any]] = {}
-    with log_file.open("wb") as log, _child(plan_file, log, lock) as child:
+    with log_file.open("wb") as log, _child(plan_file, log, lock, until) as child:
         for line in child.stdout or ():
             event = events.received(line)
             if event is None:
@@ -112,9 +113,9 @@ def run_in_child(plan: RunPlan, progress: Progress, lock: int | None = None) -> 
 
 
 @contextlib.contextmanager
-def _child(plan_file: Path, log: Any, lock: int | None) -> Iterator[subprocess.Popen[str]]:
+def _child(plan_file: Path, log: Any, lock: int | None, until: str) -> Iterator[subprocess.Popen[str]]:
     """Runs the plan's process, in a process group of its own so that it ends with everything it started."""
-    command = [sys.executable, "-m", "pipeline.local_run", str(plan_file), "--end-with-parent"]
+    command = [sys.executable, "-m", "pipeline.local_run", str(plan_file), "--end-with-parent", "--until", until]
     with subprocess.Popen(  # noqa: S603
         command,
         stdin=subprocess.PIPE,

@@ -14,6 +14,7 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 
 from pipeline.create_pipeline import create_pipeline
+from pipeline.encoder_inputs import read_encoders, with_encoders
 from pipeline.inputs import NetworkFeeds, check_training, read_features
 from pipeline.kubeflow.interface_artifacts import INTERFACE_ARTIFACTS
 from pipeline.kubeflow.parameters import PARAMETERS
@@ -91,6 +92,9 @@ def _check(settings: Settings, image: str, root: str) -> None:
     if not settings.taxonomy.path:
         raise SettingsError("no taxonomy is named. Set taxonomy.path.")
     check_training(settings)
+    for number, encoder in enumerate(settings.encoders):
+        if encoder.weights.startswith("hub://"):
+            raise SettingsError(f"encoders.{number}.weights: containers have no hub. Put the model on the volume and name its folder.")
     mount = PurePosixPath(settings.kubeflow.mount_path)
     for key, path in _paths(settings):
         inside = mount in PurePosixPath(path).parents and ".." not in PurePosixPath(path).parts
@@ -107,16 +111,19 @@ def _paths(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from (("labels.events", path) for path in settings.labels.events)
     yield "ingest.split", settings.ingest.split
     yield "push.folder", settings.push.folder
+    yield from ((f"encoders.{number}.weights", encoder.weights) for number, encoder in enumerate(settings.encoders))
+    yield "encoding.images", settings.encoding.images
 
 
 def _plan(settings: Settings) -> RunPlan:
     """Returns a plan without what only a run can know: digests, and what is live. Feeds stay patterns."""
     feeds = [NetworkFeeds(name, network, list(network.feeds)) for name, network in settings.networks.items()]
+    encoders = read_encoders(settings)  # The vectors' sizes shape the pipeline, so the weights must be here, too.
     return RunPlan(
         settings=dataclasses.asdict(settings),
         feeds=[feed.plain() for feed in feeds],
         feeds_sha256="",
-        features=read_features(settings).to_json(),
+        features=with_encoders(read_features(settings), encoders).to_json(),
         taxonomy=settings.taxonomy.path,
         taxonomy_sha256="",
         rules=settings.rules.path,
@@ -126,6 +133,8 @@ def _plan(settings: Settings) -> RunPlan:
         round="",
         baseline_uri="",
         baseline_version=0,
+        encoders=encoders,
+        images=settings.encoding.images,
     )
 
 

@@ -1,5 +1,7 @@
 """From a scored pool to an index in tree order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +12,7 @@ from components.scored_pool import pool_files, read_scored_pool
 from schemas.errors import NeighbourIndexError
 from schemas.taxonomy import Node, Taxonomy
 from similarity.planner import load_index
+from similarity.product_columns import ProductFilter
 from tests.components.toy_pool import TREE, write_toy_pool
 
 PLAN = IndexPlan(exact_below=50_000, neighbours=10, min_recall=0.9, seed=0)
@@ -34,6 +37,24 @@ def test_each_product_keeps_its_own_vector(pool):
     products, scored = pool_vectors(pool, TREE), read_scored_pool(pool)
     expected = dict(zip(scored.product_ids, scored.embeddings, strict=True))
     assert np.allclose(products.vectors, [expected[product_id] for product_id in products.product_ids], atol=1e-6)
+
+
+def test_products_can_be_filtered_by_what_the_pool_says_of_them(pool):
+    products, scored = pool_vectors(pool, TREE), read_scored_pool(pool)
+    wanted = ProductFilter(brand=("Ünïcø",), max_price=13)
+    found = {products.product_ids[row] for row in np.flatnonzero(products.mask(wanted, slice(0, len(products)))).tolist()}
+    rows = zip(scored.product_ids, scored.fields["brand"], scored.fields["price"], strict=True)
+    assert found == {product for product, brand, price in rows if brand == "Ünïcø" and price is not None}
+    assert 0 < len(found) < len(products)
+
+
+def test_an_int8_index_answers_as_the_float32_one(pool, tmp_path):
+    build_pool_index(pool, TREE, tmp_path / "whole", PLAN)
+    manifest = build_pool_index(pool, TREE, tmp_path / "small", replace(PLAN, storage="int8"))
+    whole, small = load_index(tmp_path / "whole")[0], load_index(tmp_path / "small")[0]
+    queries = whole.products.vectors[::10]
+    assert manifest.storage == small.products.storage == "int8"
+    assert np.allclose(whole.search(queries, 5).similarities, small.search(queries, 5).similarities, atol=1e-5)
 
 
 def test_the_manifest_names_model_and_taxonomy(pool, tmp_path):

@@ -88,8 +88,8 @@ def test_an_index_of_another_model_is_refused(pair, folder, tmp_path):
 
 
 def test_a_damaged_index_is_refused(pair, folder):
-    (pair[1] / "product_ids.json").write_text("[]")
-    with pytest.raises(PushError, match="product_ids.json: the content isn't what the manifest says"):
+    (pair[1] / "id_text.npy").write_text("[]")
+    with pytest.raises(PushError, match="id_text.npy: the content isn't what the manifest says"):
         push_pair(*pair, folder, "shop", 100)
 
 

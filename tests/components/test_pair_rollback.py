@@ -110,7 +110,7 @@ def spoil_model(folder):
 
 
 def spoil_index(folder):
-    (folder / "indexes" / NAME / "200" / "product_ids.json").write_text("[]")
+    (folder / "indexes" / NAME / "200" / "id_text.npy").write_text("[]")
 
 
 def swap_index(folder):
@@ -130,7 +130,7 @@ def remove_index(folder):
     ("spoil", "told"),
     [
         (spoil_model, "models/shop/200: this isn't the model that was pushed as version 200"),
-        (spoil_index, "product_ids.json: the content isn't what the manifest says"),
+        (spoil_index, "id_text.npy: the content isn't what the manifest says"),
         (swap_index, "index was built for model 100"),
         (remove_model, "models/shop/200: the model of version 200 is gone"),
         (remove_index, "indexes/shop/200/manifest.json: there is no such file"),

@@ -11,8 +11,10 @@ import tensorflow as tf
 from components.pool_scoring import ChosenModel, Scorer, choose_model, read_model_description, score_file, split_files
 from components.scored_pool import COLUMNS, SCHEMA
 from schemas.errors import ModelError
+from schemas.taxonomy import Node, Taxonomy
 from tests.components.toy_pool import TREE, toy_products, write_toy_pool
 from tests.support.examples import example, write_examples
+from tests.support.toy_model import write_toy_model
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,36 @@ def test_the_candidate_scores_if_blessed_or_alone():
     assert choose_model("new", True, "live", 7) == ChosenModel("new", "candidate", 0)
     assert choose_model("new", False, "live", 7) == ChosenModel("live", "blessed", 7)
     assert choose_model("new", False, "", 0) == ChosenModel("new", "candidate", 0)
+
+
+def test_a_committee_stands_beside_with_the_model_that_scores_first(folder, tmp_path):
+    small = Taxonomy([Node("s", "", "Shoes", True), Node("k", "s", "Sneakers", True)])
+    write_toy_model(tmp_path / "other", TREE, seed=1, top_k=4)
+    write_toy_model(tmp_path / "small", small, top_k=4)
+    uris = [str(folder / "model"), str(tmp_path / "other"), str(tmp_path / "small")]
+    products = toy_products(30)
+    table = pa.Table.from_batches([Scorer(uris[0], uris[1:]).score(serialized(*products), "dev")])
+    alone = [pa.Table.from_batches([Scorer(uri).score(serialized(*products), "dev")]) for uri in uris]
+    nodes = np.array(table["committee_nodes"].to_pylist(), dtype=object).reshape(30, 3, 4)
+    likely = np.array(table["committee_probabilities"].to_pylist()).reshape(30, 3, 4)
+    for member, width in ((0, 4), (1, 4), (2, 2)):
+        assert nodes[:, member, :width].tolist() == alone[member]["exclusive_nodes"].to_pylist()
+        assert np.allclose(likely[:, member, :width], alone[member]["exclusive_probabilities"].to_pylist(), atol=1e-6)
+    assert set(nodes[:, 2, 2:].ravel()) == {""} and likely[:, 2, 2:].sum() == 0
+    assert table["exclusive_nodes"].to_pylist() == alone[0]["exclusive_nodes"].to_pylist()
+
+
+def test_a_member_that_is_not_there_is_named(folder, tmp_path):
+    with pytest.raises(ModelError, match=f"{tmp_path / 'none'}: there is no SavedModel to score with"):
+        Scorer(str(folder / "model"), [str(tmp_path / "none")])
+
+
+def test_titles_that_differ_in_case_and_signs_share_a_key(scorer):
+    titles = ["Crème Shoe!", "creme SHOE", "creme shoes", "***", None]
+    batch = scorer.score(serialized(*({"id": "p", "title": title, "group": "g"} for title in titles)), "dev")
+    keys = batch.column(batch.schema.get_field_index("title_key")).to_pylist()
+    assert keys[0] == keys[1] != keys[2]
+    assert keys[3:] == [None, None]
 
 
 def test_a_model_without_a_description_is_refused(tmp_path):

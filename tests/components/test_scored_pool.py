@@ -3,9 +3,18 @@
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from components.scored_pool import COLUMNS, iterate_scored_pool, read_pool_manifest, read_pool_rows, read_scored_pool
+from components.scored_pool import (
+    COLUMNS,
+    StoredEmbeddings,
+    embedding_blocks,
+    iterate_scored_pool,
+    read_pool_manifest,
+    read_pool_rows,
+    read_scored_pool,
+)
 from schemas.errors import SamplingError
 from tests.components.toy_pool import toy_products, write_toy_pool
 
@@ -77,6 +86,41 @@ def test_a_row_that_is_not_there_is_refused(folder):
 def test_an_unknown_column_is_refused(folder):
     with pytest.raises(SamplingError, match=f"column 'titel' isn't in a scored pool. Known: {', '.join(COLUMNS[:2])}"):
         read_scored_pool(folder, ["titel"])
+
+
+def test_an_answer_is_the_node_people_named_and_a_title_key_joins_equal_titles(folder):
+    pool, products = read_scored_pool(folder), {product["id"]: product for product in toy_products(100)}
+    titles = {}
+    for row, product_id in enumerate(pool.product_ids):
+        assert pool.answer_nodes[row] == products[product_id]["answer_node"]
+        titles.setdefault(pool.title_keys[row], set()).add(products[product_id]["title"])
+    assert all(len(found) == 1 for found in titles.values())
+    assert titles[None] == {None}
+
+
+def test_a_pool_without_a_committee_has_columns_without_members(folder):
+    pool = read_scored_pool(folder)
+    assert pool.committee_nodes.shape == pool.committee_probabilities.shape == (100, 0, 0)
+
+
+@pytest.mark.parametrize("rows", [np.array([99, 3, 3, 0]), slice(10, 20), np.array([], np.int64)])
+def test_embeddings_on_disk_are_those_in_memory(folder, rows):
+    whole, stored = read_scored_pool(folder).embeddings, StoredEmbeddings(folder)
+    assert len(stored) == 100
+    assert np.array_equal(stored[rows], whole[rows])
+    for found in (stored, whole):
+        blocks = list(embedding_blocks(found, 30))
+        assert np.array_equal(np.concatenate([block for _, block in blocks]), whole)
+        assert [start for start, _ in blocks] == np.cumsum([0, *(len(block) for _, block in blocks)])[:-1].tolist()
+
+
+def test_a_pool_of_an_earlier_release_says_which_column_it_lacks(folder, tmp_path):
+    (tmp_path / "manifest.json").write_bytes((folder / "manifest.json").read_bytes())
+    for path in folder.glob("*.parquet"):
+        pq.write_table(pq.read_table(path).drop(["title_key"]), tmp_path / path.name)
+    assert len(read_scored_pool(tmp_path, ["product_id"])) == 100
+    with pytest.raises(SamplingError, match="column 'title_key' is missing: an earlier release scored this pool. Score the pool again"):
+        read_scored_pool(tmp_path, ["product_id", "title_key"])
 
 
 def test_a_pool_that_was_not_finished_is_refused(tmp_path):

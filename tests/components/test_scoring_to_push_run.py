@@ -44,7 +44,9 @@ def given(tmp_path_factory):
     return folder
 
 
-def run(given: Path, root: Path, blessed: int = 1, baseline_uri: str = "", baseline_version: int = 0) -> dict[str, Path]:
+def run(
+    given: Path, root: Path, blessed: int = 1, baseline_uri: str = "", baseline_version: int = 0, committee: str = "[]"
+) -> dict[str, Path]:
     """Runs the five stages and returns the folder of each artifact written, by type."""
 
     def imported(name, kind, folder, **properties):
@@ -55,7 +57,8 @@ def run(given: Path, root: Path, blessed: int = 1, baseline_uri: str = "", basel
     model = imported("Model", standard_artifacts.Model, given / "model", tfx_version="1.16.0")
     blessing = imported("Blessing", standard_artifacts.ModelBlessing, given, blessed=blessed)
     taxonomy = imported("Taxonomy", TaxonomySnapshot, given)
-    scorer = PoolScorer(examples, model, blessing, baseline_uri=baseline_uri, baseline_version=baseline_version, block_products=64)
+    live = {"baseline_uri": baseline_uri, "baseline_version": baseline_version}
+    scorer = PoolScorer(examples, model, blessing, block_products=64, committee=committee, **live)
     pool = scorer.outputs["scored_pool"]
     indexer = IndexBuilder(scored_pool=pool, taxonomy=taxonomy)
     tester = SmokeTester(model=model, examples=examples)
@@ -64,10 +67,11 @@ def run(given: Path, root: Path, blessed: int = 1, baseline_uri: str = "", basel
         scored_pool=pool,
         taxonomy=taxonomy,
         pushed_model=pusher.outputs["pushed_model"],
-        strategy="margin",
+        strategy="vote_entropy" if committee != "[]" else "margin",
         batch_size=20,
         audit_share=0.2,
         seed=3,
+        subtree="Shoes" if committee != "[]" else "",
     )
     channels = (examples, model, blessing, taxonomy)
     nodes = [channel.producer_component for channel in channels] + [scorer, indexer, tester, pusher, sampler]
@@ -141,11 +145,16 @@ def test_the_same_pair_pushed_again_stays_at_its_version(given, blessed_run):
 
 def test_without_a_blessing_the_live_model_scores_and_nothing_is_pushed(given, blessed_run, tmp_path):
     live = read_live(blessed_run[0] / "serving", "shop")
-    written = run(given, tmp_path, blessed=0, baseline_uri=str(live.model), baseline_version=live.version)
-    pool = read_scored_pool(written["components.ScoredPool"], ["product_id"])
+    members = json.dumps([str(given / "model" / "Format-Serving"), str(live.model)])  # The live model is a member anyway.
+    written = run(given, tmp_path, blessed=0, baseline_uri=str(live.model), baseline_version=live.version, committee=members)
+    pool = read_scored_pool(written["components.ScoredPool"], ["committee_nodes", "exclusive_nodes"])
+    assert pool.committee_nodes.shape == (400, 2, pool.exclusive_nodes.shape[1])
+    assert (pool.committee_nodes[:, 0] == pool.exclusive_nodes).all()
     assert (pool.manifest.model, pool.manifest.version) == ("blessed", live.version)
     assert not (tmp_path / "serving").exists()
-    assert read_batch(written["components.SamplingBatch"])[1].version == live.version
+    items, manifest = read_batch(written["components.SamplingBatch"])
+    assert (manifest.version, manifest.strategy, manifest.subtree) == (live.version, "vote_entropy", "Shoes")
+    assert all("within Shoes" in item["reason"] for item in items)
 
 
 def test_after_a_rollback_the_same_round_is_fine_but_its_model_stays_out_and_says_why(given, blessed_run):

@@ -54,6 +54,7 @@ def test_training_reads_the_snapshots_and_says_so(inputs, tmp_path):
 
 def test_tfx_sees_only_the_inputs_it_knows(inputs, tmp_path):
     inputs["base_model"] = artifact(standard_artifacts.Model, tmp_path / "model")
+    inputs["products"] = artifact(standard_artifacts.Examples, tmp_path / "products")
     assert set(without_snapshots(inputs)) == {"examples"}
 
 

@@ -8,23 +8,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from few_shot.evidence import LinearEvidence, NodeTexts, Products
+from few_shot.frozen import FrozenFeatures
 from few_shot.latent import latent_space, unit_rows
 from few_shot.learner import FewShotModel, FewShotParameters, learn
+from few_shot.rule_evidence import NoRules
 
 TOPS, LEAVES, WORDS_A_NODE = 4, 5, 6
 NUM_CLASSES = TOPS * LEAVES
 NUM_NODES = TOPS + NUM_CLASSES
-
-
-class NoRules:
-    """A shop without rules."""
-
-    names: tuple[str, ...] = ()
-    starts: tuple[float, ...] = ()
-
-    def of(self, rows: np.ndarray) -> np.ndarray:
-        """Returns nothing about every product."""
-        return np.zeros((len(rows), NUM_CLASSES, 0), np.float32)
 
 
 class OneRule:
@@ -55,14 +46,16 @@ class Catalogue:
 
     def learn(self, answers, rules=None, seed=0, **parameters) -> FewShotModel:
         """Learns from `answers` `[n]`, -1 where there is none."""
-        return learn(
-            self.products, answers, self.ancestry, self.known, self.node_texts, rules or NoRules(), seed, FewShotParameters(**parameters)
-        )
+        return learn(self.frozen(rules), answers, seed, FewShotParameters(**parameters))
+
+    def frozen(self, rules=None) -> FrozenFeatures:
+        """Returns what is known without answers."""
+        return FrozenFeatures(self.products, self.ancestry, self.known, self.node_texts, rules or NoRules(NUM_CLASSES))
 
     def accuracy(self, model: FewShotModel, rules=None) -> float:
         """Returns the share of all products that get their node."""
         rows = np.arange(len(self.truth))
-        return float((model.logits(self.products, rules or NoRules(), rows).argmax(1) == self.truth).mean())
+        return float((model.logits(self.products, rules or NoRules(NUM_CLASSES), rows).argmax(1) == self.truth).mean())
 
     def some_answers(self, count: int, seed: int = 0) -> np.ndarray:
         """Returns true answers for `count` random products."""

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from few_shot.learner import EXPERT, LEARNT, FewShotParameters, _Learner
-from tests.few_shot.catalogue import NUM_CLASSES, NoRules, OneRule, catalogue
+from few_shot.rule_evidence import NoRules
+from tests.few_shot.catalogue import NUM_CLASSES, OneRule, catalogue
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +90,9 @@ def test_the_same_seed_gives_the_same_model(shop):
 def test_the_tables_say_what_the_evidence_says(shop, count):
     answers = shop.some_answers(count)
     rules = OneRule(np.where(np.arange(600) % 3 == 0, shop.truth, -1))
-    learner = _Learner(shop.products, shop.ancestry, shop.known, shop.node_texts, rules, FewShotParameters(), 0)
+    learner = _Learner(shop.frozen(rules), FewShotParameters(), 0)
     rows = np.flatnonzero(answers >= 0)
-    learnt = learner.learnt(rows, answers[rows], 5)
+    learnt = learner.learnt(rows, answers[rows])
     trusts = np.random.default_rng(0).normal(size=len(learner.names))
     asked = np.arange(50)
     evidence = learner.evidence(asked, learnt) @ trusts.astype(np.float32)
@@ -107,5 +108,5 @@ def test_every_trust_has_a_name(shop):
 
 
 def test_a_catalogue_without_rules_has_no_rule_evidence(shop):
-    assert NoRules().of(np.arange(3)).shape == (3, NUM_CLASSES, 0)
+    assert NoRules(NUM_CLASSES).of(np.arange(3)).shape == (3, NUM_CLASSES, 0)
     assert shop.learn(shop.some_answers(10)).on_rules.shape == (NUM_CLASSES, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from components.sampling_batch import BatchSettings, write_batch
 from pipeline.commands import batch
-from schemas.errors import LabelError, SamplingError
+from schemas.errors import LabelError, SamplingError, SettingsError, StoreError
 from schemas.label_event import read_label_events
 
 ITEMS = [
@@ -100,6 +100,29 @@ def test_wrong_answers_are_the_same_for_a_seed(folder, truth, tmp_path):
 
     assert nodes(1) == nodes(1)
     assert nodes(1) != nodes(2)
+
+
+def test_drawing_needs_settings_and_a_run(tmp_path):
+    with pytest.raises(SettingsError, match=r"no settings are named. Pass --config FILE"):
+        call("draw", "--size", 5)
+    with pytest.raises(StoreError, match="nothing has run here yet"):
+        call("draw", "--set", f"run.root={tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(("--strategy", "marign"), "sampling.strategy 'marign' is unknown. Did you mean 'margin'"), (("--shop", "a\0b"), "sampling.shop")],
+)
+def test_what_cannot_be_drawn_is_refused_as_a_setting(tmp_path, words, message):
+    with pytest.raises(SettingsError, match=message):
+        call("draw", "--set", f"run.root={tmp_path}", *words)
+
+
+@pytest.mark.parametrize("words", [("--size", "0"), ("--seed", "-1"), ("--seed", str(2**31))])
+def test_a_size_or_seed_out_of_range_is_refused(words, capsys):
+    with pytest.raises(SystemExit):
+        call("draw", *words)
+    assert "isn't a whole number" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_batch_is_named(tmp_path):

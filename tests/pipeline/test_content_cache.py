@@ -159,7 +159,7 @@ def test_nothing_is_cleared_where_nothing_ran(tmp_path):
     assert not list(Path(tmp_path).iterdir())
 
 
-@pytest.mark.parametrize("overrides", [(), ("tuner.enabled=true", "model.warm_start=true")])
+@pytest.mark.parametrize("overrides", [(), ("tuner.enabled=true", "model.warm_start=true", "neighbours.enabled=true")])
 def test_every_stage_has_a_digest_of_the_code_that_runs_it(tmp_path, overrides):
     serving = tmp_path / "var" / "tiny" / "serving"
     row = {"name": "tiny", "version": 7, "model": "models/tiny/7", "index": "indexes/tiny/7"}

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tiny_bert import write_tiny_bert
+
 ROOT = Path(__file__).parents[2]
 FEATURES = """\
 features:
@@ -34,7 +36,8 @@ class Program:
         self.folder, self.config = folder, folder / "demo" / "aisle.yaml"
         (folder / "features.yaml").write_text(FEATURES)
         self.settings = ["--config", str(self.config)]
-        for text in (*SMALL, f"model.features={folder / 'features.yaml'}"):
+        encoder = f"{{name: title_vector, field: title, weights: {write_tiny_bert(folder / 'bert')}}}"
+        for text in (*SMALL, f"model.features={folder / 'features.yaml'}", f"encoders=[{encoder}]"):
             self.settings += ["--set", text]
 
     def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -79,6 +82,7 @@ def test_the_labelling_loop_closes(tmp_path):
     answers = tmp_path / "answers.jsonl"
     aisle("batch", "answer", *aisle.settings, "--truth", tmp_path / "demo" / "truth.tsv", "--out", answers)
     assert aisle("labels", "import", answers, *aisle.settings).stdout.startswith(f"added {len(shown['items'])}, already there 0; ")
+    check_another_batch(aisle, shown["items"])
 
     third, said = aisle.run("statistics.enabled=false")
     assert said["ProductExampleGen"] == "cached" and said["Trainer"] != "cached"
@@ -87,6 +91,21 @@ def test_the_labelling_loop_closes(tmp_path):
     assert third["blessed"] and third["version"] > first["version"]
     assert third["batch"]["batch_id"] != second["batch"]["batch_id"]
     check_lineage(aisle, first, third, len(shown["items"]))
+
+
+def check_another_batch(aisle: Program, answered: list[dict]) -> None:
+    """A batch drawn between two runs leaves out what was answered since, and keeps to the shop that was named."""
+    shop = answered[0]["shop"]
+    everywhere, there = (
+        json.loads(aisle("batch", "draw", *aisle.settings, "--strategy", "rare_nodes", "--json", *words).stdout)
+        for words in ((), ("--shop", shop))
+    )
+    for drawn in (everywhere, there):
+        assert (drawn["strategy"], drawn["num_items"]) == ("rare_nodes", min(20, drawn["pool"])) and drawn["num_items"]
+        items = json.loads(aisle("batch", "show", drawn["folder"], "--json", "--limit", 100).stdout)["items"]
+        assert not {item["group"] for item in items} & {item["group"] for item in answered}
+        assert drawn is everywhere or {item["shop"] for item in items} == {shop}
+    assert there["pool"] < everywhere["pool"]
 
 
 def check_predictions(aisle: Program, results: dict) -> None:

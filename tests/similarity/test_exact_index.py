@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from similarity import exact_index
+from similarity import ranking
 from similarity.exact_index import ExactIndex
 from similarity.vectors import in_tree_order
 
@@ -31,5 +31,5 @@ def test_blocks_of_queries_change_nothing(monkeypatch):
     vectors = rng.normal(size=(100, 4)).astype(np.float32)
     products = in_tree_order(vectors, [str(i) for i in range(100)], np.zeros(100, np.int64), ["n"], [1])
     whole = ExactIndex(products).search(vectors, 3)
-    monkeypatch.setattr(exact_index, "_BLOCK_PRODUCTS", 700)
+    monkeypatch.setattr(ranking, "_SCORES_HELD", 700)
     assert (ExactIndex(products).search(vectors, 3).ids == whole.ids).all()

@@ -10,6 +10,8 @@ from schemas.errors import NeighbourIndexError
 from similarity.exact_index import ExactIndex
 from similarity.manifest import FORMAT_VERSION, read_manifest, stamp_version, verify
 from similarity.planner import BuiltIndex, load_index, save_index
+from similarity.product_columns import ProductFilter
+from similarity.product_ids import ID_FILES
 from similarity.vectors import in_tree_order
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -26,7 +28,7 @@ def test_it_says_what_the_index_is(folder):
     manifest = verify(folder)
     assert (manifest.kind, manifest.num_products, manifest.dimension, manifest.version) == ("exact", 3, 3, 0)
     assert (manifest.model_sha256, manifest.taxonomy_sha256) == ("m", "t")
-    assert set(manifest.sha256) == {"vectors.npy", "node_starts.npy", "product_ids.json", "tree.json"}
+    assert set(manifest.sha256) == {"vectors.npy", "node_starts.npy", "tree.json", *ID_FILES}
 
 
 def test_a_stamped_version_changes_no_file(folder):
@@ -44,7 +46,7 @@ def test_another_version_than_the_live_model_is_refused(folder):
 def test_another_format_version_is_refused(folder):
     row = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(row | {"format_version": FORMAT_VERSION + 1}))
-    with pytest.raises(NeighbourIndexError, match=f"format_version is {FORMAT_VERSION + 1}, this release reads {FORMAT_VERSION}"):
+    with pytest.raises(NeighbourIndexError, match=f"format_version is {FORMAT_VERSION + 1}, this release reads 1 and {FORMAT_VERSION}"):
         read_manifest(folder)
 
 
@@ -73,3 +75,6 @@ def test_every_format_version_ever_released_still_loads(golden):
     found = index.search(np.array([[1.0, 0.1, 0.0]], np.float32), 2)
     assert found.ids.tolist() == [["sneaker-1", "sneaker-2"]]
     assert index.search(np.array([[1.0, 0.1, 0.0]], np.float32), 2, index.products.subtree("bags")).ids.tolist() == [["bag-1"]]
+    if manifest.format_version > 1:
+        cheap = index.products.mask(ProductFilter(shop=("first",), max_price=50), slice(0, 3))
+        assert index.search(np.array([[0.0, 1.0, 0.0]], np.float32), 3, None, cheap).ids.tolist() == [["sneaker-1"]]

@@ -1,12 +1,14 @@
 """The contract every neighbour index keeps, run against every kind."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 
 from schemas.errors import NeighbourIndexError
 from similarity.contract import KINDS, index_kind
 from similarity.planner import BuiltIndex, load_index, save_index
-from similarity.vectors import in_tree_order
+from similarity.vectors import STORAGES, in_tree_order
 
 NUM_PRODUCTS, DIMENSION, NUM_NODES = 2000, 16, 7
 # 0 and 4 are roots; 1 and 3 are children of 0, 2 of 1, 5 and 6 of 4.
@@ -23,9 +25,15 @@ def products():
     return in_tree_order(vectors, ids, numbers, [f"n{i}" for i in range(NUM_NODES)], SUBTREE_ENDS)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=[f"{kind}-{storage}" for kind in KINDS for storage in STORAGES])
 def index(request, products):
-    return index_kind(request.param).build(products, seed=1)
+    kind, _, storage = request.param.partition("-")
+    if kind == "hnsw":
+        pytest.importorskip("hnswlib", reason="hnswlib isn't installed: the kind 'hnsw' isn't tested")
+    built = index_kind(kind).build(products.stored_as(storage), seed=1)
+    if kind != "exact":
+        built.exact_below = NUM_PRODUCTS  # The whole index is searched approximately, subtrees exactly.
+    return built
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +60,7 @@ def test_similarities_are_those_of_the_returned_products(index):
     found = index.search(queries, 5)
     true = np.einsum("qd,qkd->qk", queries, index.products.vectors[found.positions])
     assert np.allclose(found.similarities, true, atol=1e-4)
-    assert (index.products.id_array[found.positions] == found.ids).all()
+    assert (index.products.product_ids.take(found.positions) == found.ids).all()
 
 
 @pytest.mark.parametrize("node", range(NUM_NODES))
@@ -65,6 +73,53 @@ def test_a_subtree_is_searched_exactly_and_alone(index, node):
     assert found.similarities.shape == true.shape
     assert np.allclose(found.similarities, true, atol=1e-5)
     assert ((found.positions >= rows.start) & (found.positions < rows.stop)).all()
+
+
+@pytest.fixture(scope="module")
+def eager(index):
+    """The same index at its best, which never searches exactly only because there is little to search."""
+    found = index
+    while harder := found.with_more_effort():
+        found = harder
+    found = copy(found)
+    if found.kind != "exact":
+        found.exact_below = 0
+    return found
+
+
+@pytest.mark.parametrize("share", [0.9, 0.3, 0.02, 0.002, 0.0])
+@pytest.mark.parametrize("node", ["", "n0", "n4"])
+def test_a_mask_is_kept_and_never_leaves_fewer_than_there_are(eager, node, share):
+    subtree = eager.products.subtree(node) if node else None
+    rows = eager.products.rows(subtree)
+    allowed = np.random.default_rng(4).random(rows.stop - rows.start) < share
+    inside = np.flatnonzero(allowed) + rows.start
+    queries = np.concatenate([eager.products.vectors[::400], -eager.products.vectors[:2]])  # Some far from all.
+    found = eager.search(queries, 20, subtree, allowed)
+    assert found.ids.shape == (len(queries), min(20, len(inside)))
+    assert np.isin(found.positions, inside).all()
+    assert all(len(set(row)) == len(row) for row in found.positions.tolist())
+    if found.ids.size:
+        true = -np.sort(-(queries @ eager.products.vectors[inside].T), axis=1)[:, :20]
+        assert (found.similarities >= true[:, -1:] - 1e-4).mean() > 0.95
+
+
+def test_a_mask_of_another_length_or_type_is_refused(index):
+    with pytest.raises(NeighbourIndexError, match=r"the mask is bool \[3\], expected bool \[2000\]: one for each row of the subtree"):
+        index.search(index.products.vectors[:1], 1, None, np.ones(3, np.bool_))
+    with pytest.raises(NeighbourIndexError, match="the mask is int64"):
+        index.search(index.products.vectors[:1], 1, None, np.ones(NUM_PRODUCTS, np.int64))
+
+
+def test_a_plan_says_how_many_may_be_found_and_why_it_is_done_so(index):
+    subtree = index.products.subtree("n0")
+    rows = index.products.rows(subtree)
+    allowed = np.arange(rows.stop - rows.start) < 7
+    plan = index.plan(5, subtree, allowed)
+    assert (plan.method, plan.num_products, plan.num_allowed) == ("exact", rows.stop - rows.start, 7)
+    assert "exact" in plan.reason
+    whole = index.plan(5)
+    assert whole.method == ("exact" if index.kind == "exact" else "approximate")
 
 
 def test_a_subtree_without_products_gives_none(index):

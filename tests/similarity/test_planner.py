@@ -42,6 +42,7 @@ def test_exact_search_has_full_recall():
 def test_a_scann_index_is_searched_harder_until_it_reaches_the_floor():
     products = _products(4000)
     easy = index_kind("scann").build(products, seed=0)
+    easy.exact_below = 0
     first = measured_recall(easy, query_sample(easy, 500, np.random.default_rng(0)), 10)
     floor = (first + 1) / 2
     built = build_index(products, exact_below=0, neighbours=10, min_recall=floor, seed=0)
@@ -67,6 +68,21 @@ def test_recall_counts_equally_good_neighbours_as_found():
     assert measured_recall(LastFirst(products), vectors, 5) == 1.0
 
 
+def test_int8_finds_what_float32_finds():
+    built = build_index(_products(3000), exact_below=10**6, neighbours=100, min_recall=1.0, seed=0, storage="int8")
+    assert (built.index.kind, built.index.products.storage, built.recall) == ("exact", "int8", 1.0)
+
+
+def test_an_unknown_storage_is_refused():
+    with pytest.raises(NeighbourIndexError, match="index storage 'int4' is unknown. Known: float32, int8"):
+        build_index(_products(30), exact_below=100, neighbours=10, min_recall=1.0, seed=0, storage="int4")
+
+
+def test_the_kind_can_be_asked_for():
+    built = build_index(_products(2000), exact_below=10**6, neighbours=10, min_recall=0.5, seed=0, kind="scann")
+    assert (built.index.kind, built.index.exact_below) == ("scann", 10**6)
+
+
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(NeighbourIndexError, match="index kind 'hnsw' is unknown. Known: exact, scann"):
-        index_kind("hnsw")
+    with pytest.raises(NeighbourIndexError, match="index kind 'tree' is unknown. Known: exact, scann, hnsw"):
+        index_kind("tree")

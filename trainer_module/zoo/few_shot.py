@@ -9,12 +9,14 @@ import scipy.sparse as sp
 import tensorflow as tf
 
 from few_shot.evidence import LinearEvidence, NodeTexts, Products
+from few_shot.frozen import FrozenFeatures
 from few_shot.latent import latent_space, unit_rows
 from few_shot.learner import FewShotModel, learn
+from few_shot.rule_evidence import NoRules, RuleReadings
 from schemas.features import TEXT
 from trainer_module.hyperparameters import HyperParameters
 from trainer_module.layout import Layout, NetworkInputs
-from trainer_module.node_texts import NodeBags
+from trainer_module.node_texts import NodeBags, no_node_texts
 from trainer_module.training_data import TrainingData
 from trainer_module.tree import Tree
 from trainer_module.zoo.contract import NetworkOutputs
@@ -23,7 +25,7 @@ from trainer_module.zoo.layers import Bag, RuleReading, embedded, zeros
 
 # Trust in the cosine of a field with a node's path and with its name, before anybody answers. A softmax reads the sum.
 FIELD_TRUSTS = {"title": (2.5, 2.0), "merchant_category": (2.0, 1.0), "category": (2.0, 1.0), "description": (1.0, 0.5)}
-_OTHER_FIELDS, _LATENT = (0.5, 0.25), (4.0, 2.0)
+_OTHER_FIELDS, _LATENT, _ENCODED = (0.5, 0.25), (4.0, 2.0), (7.0, 5.0)
 # A category column is one word against a title of unit length: at full weight a brand with one contrary answer outvotes the title.
 _CATEGORY_WEIGHT = 0.3
 _SCORED_AT_ONCE = 1024
@@ -74,19 +76,31 @@ class FewShot(EmbeddingNetwork):
 
     def learn_answers(self, data: TrainingData, nodes: NodeBags | None, seed: int, progress: Callable[[str], None]) -> None:
         """Learns the latent space from all products, and the exclusive head from names, rules and answers."""
-        nodes = nodes or NodeBags(*(sp.csr_matrix((len(self._tree.exclusive), self._layout.num_columns), dtype=np.float32),) * 2)
-        bag = self._widened(data)
-        space = self._padded(latent_space(_of_distinct(bag, data.groups, seed), self._latent_size, seed))
-        products = Products(bag, np.hstack([unit_rows(bag @ space), data.numbers]).astype(np.float32), data.groups)
-        texts = NodeTexts(*(self._node_latent(texts, space) for texts in (nodes.paths, nodes.names)))
-        rules = _RulesOfNetwork(self, data) if len(data.covered) else _NoRules(len(self._tree.exclusive))
-        known = self._known(nodes, texts)
-        model = learn(products, data.answers, self._tree.ancestry, known, texts, rules, seed, progress=progress)
-        self._assign(model, space)
+        features = self.frozen(data, nodes, seed)
+        self._assign(learn(features, data.answers, seed, progress=progress))
 
-    def rule_readings(self, inputs: NetworkInputs) -> tf.Tensor:
-        """Returns what the rule_based head says of exclusive nodes, float32 `[n, C, P]`."""
-        return tf.stack(self._reading(self.rule_logits(self.embedding(self.bag(inputs, False), inputs))), 2)
+    def frozen(self, data: TrainingData, nodes: NodeBags | None, seed: int) -> FrozenFeatures:
+        """Returns what is known without answers; the latent space is learnt from these products and kept."""
+        self._space.assign(self._padded(latent_space(_of_distinct(self._widened(data), data.groups, seed), self._latent_size, seed)))
+        return self.described(data, nodes)
+
+    def described(self, data: TrainingData, nodes: NodeBags | None) -> FrozenFeatures:
+        """Returns what is known of any products without answers, in the latent space there is."""
+        nodes = nodes or no_node_texts(self._layout, len(self._tree.exclusive))
+        bag, space = self._widened(data), self._space.numpy()
+        products = Products(bag, np.hstack([unit_rows(bag @ space), data.numbers]).astype(np.float32), data.groups)
+        texts = NodeTexts(
+            self._node_latent(nodes.paths, nodes.path_numbers, space), self._node_latent(nodes.names, nodes.name_numbers, space)
+        )
+        rules = self._rule_readings(data) if len(data.covered) else NoRules(len(self._tree.exclusive))
+        return FrozenFeatures(products, self._tree.ancestry, self._known(nodes, texts), texts, rules)
+
+    def _rule_readings(self, data: TrainingData) -> RuleReadings:
+        rows = np.arange(len(data.answers))
+        blocks = [data.inputs(rows[k : k + _SCORED_AT_ONCE]) for k in range(0, len(rows), _SCORED_AT_ONCE)]
+        embedding = np.concatenate([self.embedding(self.bag(block, False), block).numpy() for block in blocks])
+        weights, bias = (self.weights[name].numpy() for name in ("rule_based", "rule_bias"))
+        return RuleReadings(embedding, weights, bias, self._tree.exclusive, self._tree.parents)
 
     def _widened(self, data: TrainingData) -> sp.csr_matrix:
         """Returns the bag with a column for every value of a category, too."""
@@ -106,9 +120,8 @@ class FewShot(EmbeddingNetwork):
     def _padded(self, space: np.ndarray) -> np.ndarray:
         return np.pad(space, ((0, 0), (0, self._latent_size - space.shape[1])))
 
-    def _node_latent(self, texts: sp.csr_matrix, space: np.ndarray) -> np.ndarray:
-        found = unit_rows(texts @ space[: texts.shape[1]])
-        return np.hstack([found, np.zeros((len(found), self._layout.num_numbers))]).astype(np.float32)
+    def _node_latent(self, bag: sp.csr_matrix, numbers: np.ndarray, space: np.ndarray) -> np.ndarray:
+        return np.hstack([unit_rows(bag @ space[: bag.shape[1]]), numbers]).astype(np.float32)
 
     def _known(self, nodes: NodeBags, texts: NodeTexts) -> list[LinearEvidence]:
         known = []
@@ -118,8 +131,16 @@ class FewShot(EmbeddingNetwork):
             for what, bag, trust in (("path", nodes.paths, of_path), ("name", nodes.names, of_name)):
                 table = self._only(bag, columns) / feature.scale**2
                 known.append(LinearEvidence(f"{feature.name} ~ {what}", trust, on_bag=table))
-        for what, vectors, trust in (("path", texts.paths, _LATENT[0]), ("name", texts.names, _LATENT[1])):
-            known.append(LinearEvidence(f"latent ~ {what}", trust, on_latent=np.ascontiguousarray(vectors.T)))
+        learnt = range(0, self._latent_size)
+        spaces = [("latent", learnt, _LATENT)]
+        spaces += [
+            (name, range(self._latent_size + numbers.start, self._latent_size + numbers.stop), _ENCODED)
+            for name, numbers in self._layout.number_ranges().items()
+            if name in nodes.encoded
+        ]
+        for name, dimensions, (of_path, of_name) in spaces:
+            for what, vectors, trust in (("path", texts.paths, of_path), ("name", texts.names, of_name)):
+                known.append(LinearEvidence(f"{name} ~ {what}", trust, on_latent=_only_dimensions(vectors, dimensions)))
         return known
 
     def _only(self, bag: sp.csr_matrix, columns: range) -> sp.csr_matrix:
@@ -127,9 +148,8 @@ class FewShot(EmbeddingNetwork):
         part = bag[:, columns.start : columns.stop].tocoo()
         return sp.csr_matrix((part.data, (part.col + columns.start, part.row)), shape=(self._num_columns, bag.shape[0]))
 
-    def _assign(self, model: FewShotModel, space: np.ndarray) -> None:
+    def _assign(self, model: FewShotModel) -> None:
         for variable, value in (
-            (self._space, space),
             (self._on_bag, model.on_bag),
             (self._on_latent, model.on_latent),
             (self._on_rules, model.on_rules if model.on_rules.size else np.zeros(self._on_rules.shape, np.float32)),
@@ -139,32 +159,11 @@ class FewShot(EmbeddingNetwork):
         self.trusts = model.trusts
 
 
-class _RulesOfNetwork:
-    """What the network's rule_based head says of training products, a block at a time."""
-
-    names, starts = RuleReading.NAMES, RuleReading.TRUSTS
-
-    def __init__(self, network: FewShot, data: TrainingData) -> None:
-        self._network, self._data = network, data
-
-    def of(self, rows: np.ndarray) -> np.ndarray:
-        """Returns float32 `[len(rows), C, P]`."""
-        blocks = [rows[k : k + _SCORED_AT_ONCE] for k in range(0, len(rows), _SCORED_AT_ONCE)] or [rows]
-        return np.concatenate([self._network.rule_readings(self._data.inputs(block)).numpy() for block in blocks])
-
-
-class _NoRules:
-    """What the rule_based head says where no rule taught it: nothing."""
-
-    names: tuple[str, ...] = ()
-    starts: tuple[float, ...] = ()
-
-    def __init__(self, num_classes: int) -> None:
-        self._num_classes = num_classes
-
-    def of(self, rows: np.ndarray) -> np.ndarray:
-        """Returns float32 `[len(rows), C, 0]`."""
-        return np.zeros((len(rows), self._num_classes, 0), np.float32)
+def _only_dimensions(vectors: np.ndarray, dimensions: range) -> np.ndarray:
+    """Returns some dimensions of nodes' vectors `[C, d]` as a table `[d, C]`, zeros elsewhere."""
+    table = np.zeros(vectors.shape[::-1], np.float32)
+    table[dimensions.start : dimensions.stop] = vectors[:, dimensions.start : dimensions.stop].T
+    return table
 
 
 def _of_distinct(bag: sp.csr_matrix, groups: np.ndarray, seed: int) -> sp.csr_matrix:

@@ -52,3 +52,16 @@ def test_scores_fall():
     rng = np.random.default_rng(3)
     pool = pool_of(rng.choice(list("abcd"), 60), rng.random(60))
     assert (np.diff(chosen(pool, 60).scores) <= 0).all()
+
+
+def test_answers_count_for_the_node_they_name_not_for_what_was_guessed():
+    pool = pool_of(["a"] * 8 + ["a", "a", "b", "b"], [0.9] * 8 + [0.0, 0.0, 0.1, 0.1], [True] * 8 + [False] * 4)
+    pool.answer_nodes[:8] = "b"
+    assert set(chosen(pool, 2).rows.tolist()) == {8, 9}
+
+
+def test_equally_wanted_nodes_are_drawn_fairly():
+    pool, drawn = pool_of(list("abcd"), [0.5] * 4), np.zeros(4)
+    for seed in range(400):
+        drawn[BALANCED.select(pool, np.arange(4), np.arange(4), 1, np.random.default_rng(seed)).rows] += 1
+    assert (abs(drawn - 100) < 45).all()  # Five standard deviations.

@@ -97,3 +97,21 @@ def test_a_reason_names_both_categories_and_their_shares():
 def test_a_size_or_share_out_of_range_is_refused(batch_size, audit_share):
     with pytest.raises(SamplingError, match=f"batch_size {batch_size} and audit_share {audit_share}"):
         pick(make_pool(np.random.default_rng(0), 3), MARGIN, batch_size, audit_share, np.random.default_rng(1))
+
+
+def test_titles_that_are_equal_once_folded_are_asked_once():
+    pool = make_pool(np.random.default_rng(0), 6, titles=["t", "t", "u", None, None, "v"])
+    asked = [item.row for item in pick(pool, MARGIN, 6, 0.0, np.random.default_rng(1))]
+    assert len(asked) == 5
+    assert len({0, 1} & set(asked)) == 1
+
+
+def test_a_title_joins_groups_and_a_group_titles_however_long_the_chain():
+    groups, titles = [f"g{i // 2}" for i in range(40)], [f"t{(i + 1) // 2}" for i in range(40)]
+    pool = make_pool(np.random.default_rng(0), 40, groups=groups, titles=titles)
+    assert len(pick(pool, MARGIN, 40, 0.0, np.random.default_rng(1))) == 1
+
+
+def test_an_answer_closes_every_product_with_the_same_title():
+    pool = make_pool(np.random.default_rng(0), 4, titles=["t", "t", "u", "v"], answered=[True, False, False, False])
+    assert {item.row for item in pick(pool, MARGIN, 4, 0.0, np.random.default_rng(1))} == {2, 3}

@@ -1,0 +1,1 @@
+"""Turns texts and pictures into vectors, inside and outside a model's graph."""

@@ -1,0 +1,131 @@
+"""Measures how many answers a catalogue needs, and what noise costs, on catalogues whose truth is known: the verb `aisle study`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from pipeline.commands.options import add_settings, positive
+from schemas.settings import SamplingSettings
+
+EPILOG = """examples:
+  aisle study replay --case CATALOGUE --strategies default random --seeds 20 --out replay.jsonl
+  aisle study replay --case CATALOGUE --strategies default --budgets 0 250 1000 all --wrong 0.05 --out wrong.jsonl
+  aisle study noise --case CATALOGUE --budgets 1000 all --out noise.jsonl
+  aisle study report replay.jsonl
+
+CATALOGUE is a folder with a feed, taxonomy.tsv, rules.tsv and gold.tsv. The same command again goes on where it was stopped.
+Beside FILE.jsonl a study writes FILE.jsonl.html and FILE.jsonl.png."""
+_BUDGETS = (0, 100, 250, 500, 1000, 2000)
+_ALL = "all"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands to the verb's parser."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    actions = parser.add_subparsers(dest="study_action", required=True, metavar="ACTION")
+    _add_replay(actions.add_parser("replay", help="simulate labelling campaigns, and score the model at each budget of answers"))
+    noisy = actions.add_parser("noise", help="spoil a catalogue's feed in known ways, and say what each costs in hierarchical F1")
+    _add_noise(noisy)
+    reporting = actions.add_parser("report", help="make table, page and plot of a study again")
+    reporting.add_argument("file", type=Path, metavar="FILE", help="JSON lines of a study")
+
+
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    _add_case(parser)
+    parser.add_argument(
+        "--strategies",
+        nargs="+",
+        default=["default"],
+        metavar="NAME",
+        help="default (the one that ships), random, or any other (default: default)",
+    )
+    parser.add_argument(
+        "--budgets", nargs="+", type=_budget, default=list(_BUDGETS), metavar="N", help="answers to judge at; all for every one there is"
+    )
+    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="campaigns of each strategy (default 3)")
+    parser.add_argument("--first-seed", type=_whole, default=0, metavar="N", help="the first of the seeds (default 0)")
+    parser.add_argument("--wrong", type=_share, default=0.0, metavar="R", help="share of wrong answers, 0 to 1 (default 0)")
+    parser.add_argument("--without-rules", action="store_true", help="hide the rules from the learner")
+    parser.add_argument("--without-names", action="store_true", help="hide the names of the nodes from the learner")
+    parser.add_argument("--reference", type=Path, metavar="SCRIPT", help="a program whose scores with random answers are put beside")
+    parser.add_argument("--reference-seeds", type=positive, metavar="N", help="of the reference (default: as many as --seeds)")
+    parser.add_argument(
+        "--batch",
+        nargs="+",
+        type=positive,
+        default=[10, 15, 25],
+        metavar="N",
+        help="sizes of the first batches, the last one for all later",
+    )
+    parser.add_argument(
+        "--growth", type=_share, default=0.25, metavar="R", help="or this share of the answers so far, if it is more (default 0.25)"
+    )
+    parser.add_argument(
+        "--audit-share", type=_share, default=SamplingSettings().audit_share, metavar="R", help="of a batch, drawn at random (default 0.1)"
+    )
+    parser.add_argument(
+        "--scored-products", type=positive, default=6000, metavar="N", help="unasked products scored a round (default 6000)"
+    )
+
+
+def _add_noise(parser: argparse.ArgumentParser) -> None:
+    _add_case(parser)
+    parser.add_argument(
+        "--budgets", nargs="+", type=_budget, default=[1000, _ALL], metavar="N", help="answers to judge at (default 1000 all)"
+    )
+    parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="campaigns on each copy (default 1)")
+    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="of the noise (default 0)")
+    parser.add_argument("--kinds", nargs="+", metavar="NAME", help="only these kinds of noise, as 'all together' (default: every kind)")
+
+
+def _add_case(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--case", type=Path, required=True, metavar="DIR", help="catalogue folder with gold.tsv")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON lines, appended to")
+    parser.add_argument("--workers", type=positive, default=2, metavar="N", help="processes, one core each (default 2)")
+    parser.add_argument(
+        "--work", type=Path, default=Path("var/studies"), metavar="DIR", help="what is made once of each catalogue (default var/studies)"
+    )
+    parser.add_argument(
+        "--frozen", type=Path, metavar="DIR", help="use what an earlier study froze of the catalogue, whatever changed since"
+    )
+    add_settings(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does what was asked and returns the exit code; tables go to standard output, progress to standard error.
+
+    Raises:
+        AisleError: an input, an option or a file can't be used.
+    """
+    module, function = _ACTIONS[args.study_action]
+    return int(getattr(importlib.import_module(module), function)(args))
+
+
+def _budget(text: str) -> int | str:
+    return text if text == _ALL else _whole(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from 0 to 999,999,999")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a share from 0 to 1")
+    return share
+
+
+_ACTIONS = {
+    "replay": ("studies.replay_study", "replay"),
+    "noise": ("studies.noise_study", "noise"),
+    "report": ("studies.replay_study", "report"),
+}

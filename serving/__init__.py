@@ -1,0 +1,1 @@
+"""Servers that answer with what a run pushed."""

@@ -1,0 +1,1 @@
+"""Answers TensorFlow Serving's gRPC and REST protocol with SavedModels, on one machine."""

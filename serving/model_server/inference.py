@@ -1,0 +1,183 @@
+"""What the server answers, whichever protocol asks: predictions, classes, values, metadata and states."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from grpc import StatusCode
+
+from serving.model_server.batching import Batcher
+from serving.model_server.examples import (
+    CLASSES,
+    CLASSIFY,
+    INPUTS,
+    OUTPUTS,
+    REGRESS,
+    SCORES,
+    check_one_input,
+    classification_result,
+    regression_result,
+    serialized_examples,
+)
+from serving.model_server.model_manager import Loaded, ModelManager, Target
+from serving.model_server.saved_model import Signature
+from serving.model_server.status import ServingError, invalid
+from serving.model_server.tensors import Array, check_inputs
+
+DEFAULT_SIGNATURE = str(tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said.
+
+    Attributes:
+        version: which one.
+        signature: that was called.
+        outputs: arrays by name, or the result message of Classify and Regress.
+    """
+
+    version: int
+    signature: Signature
+    outputs: Any
+
+
+class InFlight:
+    """Counts requests that are being answered and refuses those above a limit.
+
+    Args:
+        limit: how many may be answered at a time.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._changed = threading.Condition()
+        self.count = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Counts one request until the block ends.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED: `limit` are being answered already.
+        """
+        with self._changed:
+            if self.count >= self.limit:
+                raise ServingError(
+                    StatusCode.RESOURCE_EXHAUSTED, f"{self.limit} requests are being answered, which is the limit. Try again later."
+                )
+            self.count += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.count -= 1
+                self._changed.notify_all()
+
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Returns whether nothing is being answered any more within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.count == 0, timeout_s)
+
+
+class Inference:
+    """The APIs of the model server on arrays and messages.
+
+    Args:
+        models: lends the versions.
+        batcher: puts rows of requests together; None: every request is a call of its own.
+    """
+
+    def __init__(self, models: ModelManager, batcher: Batcher | None = None) -> None:
+        self.models, self._batcher = models, batcher
+
+    def predict(
+        self,
+        loaded: Loaded,
+        signature_name: str,
+        inputs: Mapping[str, Array],
+        output_filter: Sequence[str] = (),
+        deadline_s: float | None = None,
+    ) -> Answer:
+        """Returns the outputs of a signature, or those that are asked for.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for unknown or repeated outputs or
+                inputs that don't fit, DEADLINE_EXCEEDED, or what the model says.
+        """
+        signature = signature_of(loaded, signature_name, StatusCode.FAILED_PRECONDITION)
+        wrong = sorted(set(output_filter) - set(signature.outputs))
+        if wrong or len(set(output_filter)) != len(output_filter):
+            what = f"has no outputs {', '.join(wrong)}" if wrong else "is asked for an output twice"
+            raise invalid(f"signature {signature.name!r} {what}. It answers {', '.join(signature.outputs)}.")
+        outputs = self._run(loaded, signature, inputs, deadline_s)
+        return Answer(loaded.version, signature, {name: outputs[name] for name in output_filter or signature.outputs})
+
+    def _run(self, loaded: Loaded, signature: Signature, inputs: Mapping[str, Array], deadline_s: float | None) -> dict[str, Array]:
+        if deadline_s is not None and time.monotonic() >= deadline_s:
+            raise ServingError(StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the model was called.")
+        check_inputs(signature.name, signature.inputs, inputs)
+        if self._batcher is None or not signature.is_batchable or len({len(array) for array in inputs.values()}) != 1:
+            return loaded.model.run(signature, inputs)
+        # Two models of one name and version are never mixed: the key holds the very object in memory.
+        return self._batcher.run((id(loaded), signature.name), lambda arrays: loaded.model.run(signature, arrays), inputs, deadline_s)
+
+    def classify(self, loaded: Loaded, signature_name: str, given: Any, deadline_s: float | None = None) -> Answer:
+        """Returns a `ClassificationResult` for the examples of an `Input`.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT: no such signature, one that doesn't classify, or no examples.
+        """
+        signature = signature_of(loaded, signature_name, StatusCode.INVALID_ARGUMENT)
+        check_one_input(signature, (CLASSES, SCORES), (CLASSES, SCORES))
+        examples = serialized_examples(given)
+        outputs = self._run(loaded, signature, {INPUTS: examples}, deadline_s)
+        return Answer(loaded.version, signature, classification_result(outputs, len(examples)))
+
+    def regress(self, loaded: Loaded, signature_name: str, given: Any, deadline_s: float | None = None) -> Answer:
+        """Returns a `RegressionResult` for the examples of an `Input`.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT: no such signature, one that doesn't regress, or no examples.
+        """
+        signature = signature_of(loaded, signature_name, StatusCode.INVALID_ARGUMENT)
+        check_one_input(signature, (OUTPUTS,), (OUTPUTS,))
+        examples = serialized_examples(given)
+        outputs = self._run(loaded, signature, {INPUTS: examples}, deadline_s)
+        return Answer(loaded.version, signature, regression_result(outputs, len(examples)))
+
+    def infer(self, loaded: Loaded, method_name: str, signature_name: str, given: Any, deadline_s: float | None = None) -> Answer:
+        """Returns what one task of MultiInference is answered.
+
+        Raises:
+            ServingError: UNIMPLEMENTED for a method other than classify and regress, or as they do.
+        """
+        methods = {CLASSIFY: self.classify, REGRESS: self.regress}
+        if method_name not in methods:
+            raise ServingError(StatusCode.UNIMPLEMENTED, f"method_name {method_name!r} isn't {' or '.join(methods)}.")
+        return methods[method_name](loaded, signature_name, given, deadline_s)
+
+
+def signature_of(loaded: Loaded, name: str, code: StatusCode) -> Signature:
+    """Returns a signature by name; no name: the default one.
+
+    Raises:
+        ServingError: `code`: there is none of that name.
+    """
+    found = loaded.model.signatures.get(name or DEFAULT_SIGNATURE)
+    if found is None:
+        known = ", ".join(sorted(loaded.model.signatures))
+        raise ServingError(code, f"model {loaded.name!r} has no signature {name or DEFAULT_SIGNATURE!r}. Signatures: {known}.")
+    return found
+
+
+def target_of(spec: Any) -> Target:
+    """Returns which version a `ModelSpec` is for."""
+    version = spec.version.value if spec.HasField("version") else None
+    return Target(spec.name, version, spec.version_label)

@@ -1,0 +1,335 @@
+"""Keeps the wanted versions of every model loaded, lends them to requests, and swaps them without a gap."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grpc import StatusCode
+
+from serving.model_server.model_config import SPECIFIC, ModelConfig, check_configs, versions_on_disk
+from serving.model_server.saved_model import SavedModel
+from serving.model_server.status import ServingError, invalid
+from serving.model_server.versions import RetryPolicy, State, VersionState, to_load, to_unload
+
+_MAX_ENDED = 100
+_NICE = 15
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which version of which model a request is for: a number, a label, or by default the highest that is available."""
+
+    name: str
+    version: int | None = None
+    label: str = ""
+
+
+@dataclass(eq=False)
+class Loaded:
+    """A version in memory, and how many requests are using it."""
+
+    name: str
+    version: int
+    folder: Path
+    model: SavedModel
+    num_users: int = 0
+
+
+Load = Callable[[str, int, Path], Loaded]
+
+
+@dataclass(eq=False)
+class _Reload:
+    configs: Sequence[ModelConfig]
+    done: threading.Event = field(default_factory=threading.Event)
+    error: ServingError | None = None
+
+
+class ModelManager:
+    """The models of a server. One thread looks at the disk, loads and unloads; requests only borrow.
+
+    Args:
+        load: makes a version of its name, number and folder; it is available once this returns.
+        poll_s: seconds between two looks at the disk; 0: none after the first.
+        retry: for versions that can't be loaded.
+        read_configs: says anew which models are wanted, on every look; None: they change by `reload` only.
+    """
+
+    def __init__(
+        self,
+        load: Load,
+        poll_s: float = 1.0,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        read_configs: Callable[[], Sequence[ModelConfig] | None] | None = None,
+    ) -> None:
+        self._load_model, self._poll_s, self._retry, self._read_configs = load, poll_s, retry, read_configs
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._configs: dict[str, ModelConfig] = {}
+        self._states: dict[str, dict[int, VersionState]] = {}
+        self._available: dict[str, dict[int, Loaded]] = {}
+        self._retired: list[Loaded] = []
+        self._reloads: list[_Reload] = []
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="model-manager", daemon=True)
+
+    def start(self, configs: Sequence[ModelConfig]) -> None:
+        """Loads every wanted version and then keeps watching.
+
+        Raises:
+            ServingError: a model can't be found or loaded.
+        """
+        self._apply(configs)
+        self._thread.start()
+
+    def reload(self, configs: Sequence[ModelConfig], timeout_s: float | None = None) -> None:
+        """Serves other models, versions or labels: all that is asked for, or what was served before.
+
+        Returns when every wanted version is available and the labels name what they should; from then on what is no longer
+        wanted is taken out of use.
+
+        Raises:
+            ServingError: a model can't be found or loaded, a label names a version that isn't served, or time is up.
+        """
+        request = _Reload(configs)
+        with self._lock:
+            if self._is_closed:
+                raise ServingError(StatusCode.UNAVAILABLE, "the server is shutting down.")
+            self._reloads.append(request)
+        self._wake.set()
+        if not request.done.wait(timeout_s):
+            raise ServingError(StatusCode.DEADLINE_EXCEEDED, "the models are still loading; the configuration is in force once they are.")
+        if request.error:
+            raise request.error
+
+    @contextlib.contextmanager
+    def borrow(self, target: Target) -> Iterator[Loaded]:
+        """Lends a version: it stays in memory until the block ends.
+
+        Raises:
+            ServingError: NOT_FOUND where it isn't served, INVALID_ARGUMENT for no name or an unknown label.
+        """
+        with self._lock:
+            loaded = self._find(target)
+            loaded.num_users += 1
+        try:
+            yield loaded
+        finally:
+            with self._lock:
+                loaded.num_users -= 1
+                is_last = loaded.num_users == 0 and loaded in self._retired
+            if is_last:
+                self._wake.set()
+
+    def _find(self, target: Target) -> Loaded:
+        if not target.name:
+            raise invalid("model_spec.name is empty. Name a model.")
+        versions = self._available.get(target.name, {})
+        version = target.version
+        if target.label:
+            version = self._version_of_label(target)
+        elif version is None:
+            version = max(versions, default=None)
+        if version is None or version not in versions:
+            told = ", ".join(map(str, sorted(versions))) or "none"
+            asked = f"version {version} of model" if version is not None else "model"
+            raise ServingError(StatusCode.NOT_FOUND, f"{asked} {target.name!r} isn't served. Available versions: {told}.")
+        return versions[version]
+
+    def _version_of_label(self, target: Target) -> int:
+        config = self._configs.get(target.name)
+        if config is None:
+            raise ServingError(StatusCode.NOT_FOUND, f"model {target.name!r} isn't served. Models: {', '.join(self._configs) or 'none'}.")
+        if target.label not in config.labels:
+            known = ", ".join(sorted(config.labels)) or "none"
+            raise invalid(f"model {target.name!r} has no version label {target.label!r}. Labels: {known}.")
+        return config.labels[target.label]
+
+    def states(self, target: Target) -> dict[int, VersionState]:
+        """Returns what is known of the versions of a model, or of the one that is asked for; highest first.
+
+        Raises:
+            ServingError: NOT_FOUND: nothing is known.
+        """
+        with self._lock:
+            states = dict(self._states.get(target.name, {}))
+            version = self._version_of_label(target) if target.label else target.version
+        if version is not None:
+            states = {version: states[version]} if version in states else {}
+        if not states:
+            asked = f"version {version} of model" if version is not None else "model"
+            raise ServingError(StatusCode.NOT_FOUND, f"{asked} {target.name!r} isn't known here.")
+        return dict(sorted(states.items(), reverse=True))
+
+    def served(self) -> dict[str, list[int]]:
+        """Returns the available versions of each model."""
+        with self._lock:
+            return {name: sorted(versions) for name, versions in self._available.items() if versions}
+
+    def used_signatures(self, name: str) -> set[str]:
+        """Returns the signatures of a model that clients of its available versions have called."""
+        with self._lock:
+            return {signature for loaded in self._available.get(name, {}).values() for signature in loaded.model.prepared()}
+
+    def configs(self) -> list[ModelConfig]:
+        """Returns the configuration in force."""
+        with self._lock:
+            return list(self._configs.values())
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Ends the watching and frees every model that nobody is using."""
+        with self._lock:
+            self._is_closed = True
+            self._retired += [loaded for versions in self._available.values() for loaded in versions.values()]
+            self._available.clear()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        self._free_retired()
+
+    # What only the manager's thread does.
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):  # On Linux a thread has a priority of its own: requests come first.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        while not self._is_closed:
+            self._wake.wait(self._poll_s or None)
+            self._wake.clear()
+            try:
+                self._step()
+            except Exception:  # The thread must outlive whatever one model does to it.
+                log.exception("model_manager step failed")
+
+    def _step(self) -> None:
+        with self._lock:
+            reloads, self._reloads = self._reloads, []
+        for request in reloads:
+            try:
+                self._apply(request.configs)
+            except ServingError as error:
+                request.error = error
+                log.warning("reload refused=%s", error)
+            request.done.set()
+        if not self._is_closed and self._poll_s:
+            self._read_again()
+            self._follow_disk()
+        self._free_retired()
+
+    def _read_again(self) -> None:
+        try:
+            configs = self._read_configs() if self._read_configs else None
+            if configs is not None and list(configs) != self.configs():
+                self._apply(configs)
+        except ServingError as error:
+            log.warning("reload refused=%s", error)
+
+    def _apply(self, configs: Sequence[ModelConfig]) -> None:
+        check_configs(configs)
+        try:
+            for config in configs:
+                self._load_all(config)
+            with self._lock:
+                for config in configs:
+                    _check_labels(config, self._available.get(config.name, {}))
+                self._configs = {config.name: config for config in configs}
+        finally:  # After a refusal, too: what was loaded for nothing goes.
+            for name in list(self._states):
+                self._unload_unwanted(name)
+        log.info("configured models=%s", self.served())
+
+    def _load_all(self, config: ModelConfig) -> None:
+        found = versions_on_disk(config.base_path)
+        wanted = config.policy.wanted(found)
+        missing = set(config.policy.versions) - wanted if config.policy.kind == SPECIFIC else set()
+        if missing or not wanted:
+            which = f"version {', '.join(map(str, sorted(missing)))}" if missing else "a version"
+            raise ServingError(
+                StatusCode.NOT_FOUND, f"{config.base_path}: there is no folder of {which}. Found: {', '.join(map(str, found)) or 'none'}."
+            )
+        for version in sorted(wanted, reverse=True):
+            loaded = self._available.get(config.name, {}).get(version)
+            if loaded is None or loaded.folder != found[version]:
+                state = self._load(config.name, version, found[version])
+                if state.code != StatusCode.OK:
+                    raise ServingError(state.code, state.message)
+
+    def _follow_disk(self) -> None:
+        for config in self.configs():
+            try:
+                found = versions_on_disk(config.base_path)
+            except ServingError as error:
+                log.warning("model=%s keeps=%s reason=%s", config.name, sorted(self._available.get(config.name, {})), error)
+                continue
+            wanted = config.policy.wanted(found)
+            while (version := to_load(self._states.get(config.name, {}), wanted, self._retry, time.monotonic())) is not None:
+                self._load(config.name, version, found[version])
+            self._unload_unwanted(config.name)
+
+    def _load(self, name: str, version: int, folder: Path) -> VersionState:
+        before = self._states.get(name, {}).get(version, VersionState(State.START))
+        if before.state != State.AVAILABLE:
+            self._set(name, version, VersionState(State.LOADING, attempts=before.attempts))
+        started_s = time.monotonic()
+        try:
+            loaded = self._load_model(name, version, folder)
+        except ServingError as error:
+            state = self._retry.failed(before, error.code, str(error), time.monotonic())
+            if before.state != State.AVAILABLE:
+                self._set(name, version, state)
+            log.error("load model=%s version=%d failed=%s", name, version, error)
+            return state
+        with self._lock:
+            old = self._available.setdefault(name, {}).pop(version, None)
+            self._retired += [old] if old else []
+            self._available[name][version] = loaded
+        self._set(name, version, VersionState(State.AVAILABLE))
+        log.info("load model=%s version=%d seconds=%.2f", name, version, time.monotonic() - started_s)
+        return VersionState(State.AVAILABLE)
+
+    def _set(self, name: str, version: int, state: VersionState) -> None:
+        with self._lock:
+            states = self._states.setdefault(name, {})
+            states[version] = state
+            ended = [number for number in sorted(states) if states[number].state == State.END]
+            for number in ended[:-_MAX_ENDED]:
+                del states[number]
+
+    def _unload_unwanted(self, name: str) -> None:
+        config = self._configs.get(name)
+        wanted: frozenset[int] = frozenset()
+        with contextlib.suppress(ServingError):  # A folder that can't be read is no reason to unload anything.
+            wanted = config.policy.wanted(versions_on_disk(config.base_path)) if config else wanted
+        for version in to_unload(self._states.get(name, {}), wanted, config is not None):
+            with self._lock:
+                self._states[name][version] = VersionState(State.UNLOADING)
+                self._retired.append(self._available[name].pop(version))
+
+    def _free_retired(self) -> None:
+        with self._lock:
+            free = [loaded for loaded in self._retired if loaded.num_users == 0]
+            self._retired = [loaded for loaded in self._retired if loaded.num_users]
+        for loaded in free:
+            loaded.model.close()
+            with self._lock:
+                state = self._states.get(loaded.name, {}).get(loaded.version)
+            if state and state.state == State.UNLOADING:
+                self._set(loaded.name, loaded.version, VersionState(State.END))
+            log.info("unload model=%s version=%d", loaded.name, loaded.version)
+
+
+def _check_labels(config: ModelConfig, available: Mapping[int, Loaded]) -> None:
+    for label, version in config.labels.items():
+        if version not in available:
+            told = ", ".join(map(str, sorted(available))) or "none"
+            raise ServingError(
+                StatusCode.FAILED_PRECONDITION,
+                f"{config.name}: label {label!r} names version {version}, which isn't available. Available: {told}.",
+            )

@@ -1,0 +1,204 @@
+"""Puts the model server together, starts it and stops it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grpc import StatusCode
+
+from schemas.errors import SettingsError
+from serving.model_server.batching import Batcher
+from serving.model_server.config_files import (
+    check_below,
+    models_of,
+    read_batching,
+    read_metrics_path,
+    read_models,
+    read_tls,
+    ssl_context,
+)
+from serving.model_server.grpc_server import Front, GrpcServer
+from serving.model_server.inference import Inference, InFlight
+from serving.model_server.metrics import Metrics
+from serving.model_server.model_config import ModelConfig
+from serving.model_server.model_manager import Loaded, ModelManager
+from serving.model_server.request_log import ALL, RequestLog, log_to
+from serving.model_server.rest_server import RestServer
+from serving.model_server.saved_model import SavedModel, Threads
+from serving.model_server.status import ServingError
+from serving.model_server.versions import RetryPolicy
+from serving.model_server.warmup import warm_up
+
+LOCALHOST = "127.0.0.1"
+# A thread that loads a model mustn't keep those that answer waiting for the interpreter's default of 5 ms each time.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """What a server is started with; names are TensorFlow Serving's where it has one.
+
+    Attributes:
+        model_config_file: which models to serve; None: `models`.
+        models: the same without a file.
+        host: to listen on.
+        port: of gRPC; 0: a free one.
+        rest_api_port: of REST; 0: a free one.
+        model_roots: more folders that models may be loaded from by a reload.
+        file_system_poll_wait_seconds: between two looks for new versions; 0: none after the start.
+        model_config_file_poll_wait_seconds: between two looks at the file; 0: none after the start.
+        max_num_load_retries: of a version that can't be loaded.
+        load_retry_interval_micros: between two of them.
+        enable_batching: whether rows of requests are put together.
+        batching_parameters_file: how.
+        ssl_config_file: key and certificates; None: no TLS.
+        monitoring_config_file: whether and where Prometheus finds metrics.
+        tensorflow_intra_op_parallelism: threads of one operation; 0: all cores.
+        tensorflow_inter_op_parallelism: operations at a time; 0: all cores.
+        rest_api_timeout_in_ms: a REST request may wait.
+        max_message_bytes: of a request.
+        max_in_flight: requests answered at a time; more are refused.
+        grace_s: requests have to end when the server stops.
+        log_requests: `all`, `errors` or `none`.
+    """
+
+    model_config_file: Path | None = None
+    models: tuple[ModelConfig, ...] = ()
+    host: str = LOCALHOST
+    port: int = 8500
+    rest_api_port: int = 8501
+    model_roots: tuple[Path, ...] = ()
+    file_system_poll_wait_seconds: float = 1.0
+    model_config_file_poll_wait_seconds: float = 0.0
+    max_num_load_retries: int = 5
+    load_retry_interval_micros: int = 60_000_000
+    enable_batching: bool = False
+    batching_parameters_file: Path | None = None
+    ssl_config_file: Path | None = None
+    monitoring_config_file: Path | None = None
+    tensorflow_intra_op_parallelism: int = 0
+    tensorflow_inter_op_parallelism: int = 0
+    rest_api_timeout_in_ms: int = 30_000
+    max_message_bytes: int = 64_000_000
+    max_in_flight: int = 64
+    grace_s: float = 30.0
+    log_requests: str = ALL
+
+
+class ModelServer:
+    """Serves until it is stopped; both ports are known, and every model is loaded, once `start` returns.
+
+    Args:
+        options: see there.
+
+    Raises:
+        SettingsError: a file can't be used, or batching parameters are given and batching isn't enabled.
+        ServingError: a port can't be used.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        if options.batching_parameters_file and not options.enable_batching:
+            raise SettingsError("--batching-parameters-file says how to batch, but nothing is batched. Add --enable-batching.")
+        self._options = options
+        self._configs = list(options.models) if options.model_config_file is None else read_models(options.model_config_file)
+        # A reload may name what the server was started for and what lies beside it, and no other file of this machine.
+        self._roots = [*options.model_roots, *(config.base_path.parent for config in self._configs)]
+        retry = RetryPolicy(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
+        self.models = ModelManager(self._load, options.file_system_poll_wait_seconds, retry, self._config_reader())
+        self.in_flight = InFlight(options.max_in_flight)
+        metrics = Metrics(self.models.served, lambda: self.in_flight.count)
+        self._batcher = _batcher(options, metrics.observe_batch)
+        self.inference = Inference(self.models, self._batcher)
+        front = Front(
+            self.inference, self.in_flight, metrics, RequestLog(options.log_requests), options.max_message_bytes, self.models.reload
+        )
+        tls = read_tls(options.ssl_config_file) if options.ssl_config_file else None
+        self._is_secure = tls is not None
+        with contextlib.ExitStack() as stack:
+            context = ssl_context(tls, Path(stack.enter_context(tempfile.TemporaryDirectory()))) if tls else None
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        self._grpc = GrpcServer(front, self._allowed, f"{host}:{options.port}", tls.grpc_credentials() if tls else None)
+        metrics_path = read_metrics_path(options.monitoring_config_file)
+        timeout_s = options.rest_api_timeout_in_ms / 1000
+        self._rest = RestServer(front, options.host, options.rest_api_port, metrics_path, context, timeout_s)
+        self.grpc_address = f"{host}:{self._grpc.port}"
+        self.rest_address = f"{'https' if tls else 'http'}://{host}:{self._rest.port}"
+
+    def start(self) -> None:
+        """Loads the models, then takes requests.
+
+        Raises:
+            ServingError: a model can't be found or loaded.
+        """
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self.models.start(self._configs)
+        self._grpc.start()
+        self._rest.start()
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """Takes no more requests, lets those that are being answered end within the time, and frees the models."""
+        given_s = self._options.grace_s if grace_s is None else grace_s
+        self._grpc.stop(given_s)
+        self._rest.stop(given_s)
+        if self._batcher:
+            self._batcher.close()
+        self.models.close()
+
+    def _load(self, name: str, version: int, folder: Path) -> Loaded:
+        threads = Threads(self._options.tensorflow_intra_op_parallelism, self._options.tensorflow_inter_op_parallelism)
+        loaded = Loaded(name, version, folder, SavedModel(folder, threads))
+        try:
+            warm_up(self.inference, loaded, self._options.max_message_bytes)
+            for signature in self.models.used_signatures(name) & loaded.model.signatures.keys():
+                loaded.model.prepare(signature)  # The clients of the version that goes shouldn't notice.
+        except ServingError:
+            loaded.model.close()
+            raise
+        return loaded
+
+    def _allowed(self, config: Any) -> list[ModelConfig]:
+        found = models_of(config)
+        check_below(found, self._roots)
+        return found
+
+    def _config_reader(self) -> Callable[[], Sequence[ModelConfig] | None] | None:
+        path, every_s = self._options.model_config_file, self._options.model_config_file_poll_wait_seconds
+        if path is None or every_s <= 0:
+            return None
+        next_s = time.monotonic() + every_s
+        before = path.read_bytes()
+
+        def read() -> list[ModelConfig] | None:
+            nonlocal next_s, before
+            if time.monotonic() < next_s:
+                return None
+            next_s = time.monotonic() + every_s
+            try:
+                now = path.read_bytes()
+                if now == before:  # A reload by request stays in force until the file changes.
+                    return None
+                before = now
+                return read_models(path)
+            except (OSError, SettingsError) as error:
+                raise ServingError(StatusCode.INVALID_ARGUMENT, f"{path}: {error}") from None
+
+        return read
+
+
+def _batcher(options: ServerOptions, observe: Callable[[int], None]) -> Batcher | None:
+    if not options.enable_batching:
+        return None
+    return Batcher(read_batching(options.batching_parameters_file, os.cpu_count() or 1), observe)
+
+
+def log_to_stderr() -> None:
+    """Sends the servers' logs to standard error, one JSON object a line."""
+    log_to(sys.stderr)

@@ -1,0 +1,502 @@
+"""Answers queries over a built index and its changes since, takes changes that survive a crash, and folds them in."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import NeighbourIndexError
+from similarity.arrays import BoolArray, FloatArray, Ranked
+from similarity.change_log import ChangeLog, create_log, read_log
+from similarity.changes import Change, Upsert, checked, latest
+from similarity.contract import NeighbourIndex, checked_queries
+from similarity.live_folder import LiveFolder, LivePointer
+from similarity.manifest import IndexManifest, verify
+from similarity.planner import load_index
+from similarity.product_columns import ProductFilter
+from similarity.query_plan import QueryPlan
+from similarity.recent_changes import RecentChanges, RecentView
+
+COMPACT_ABOVE = 50_000
+_MAX_CHANGES_AT_ONCE = 10_000
+_ROOT = Path(__file__).resolve().parents[1]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LiveAnswer:
+    """The most similar products of each query, best first, all of one moment of one index.
+
+    Attributes:
+        ids: object (str) `[num_queries, k]`.
+        similarities: float32 `[num_queries, k]`, cosine similarity in [-1, 1].
+        node_ids: object (str) `[num_queries, k]`, where each product is; empty for no node.
+        version: of the index, and of the model whose vectors it holds.
+        sequence: number of the last change that the answer knows of.
+        plan: how the built index was searched, and why so.
+        num_recent: changed products that were compared as well.
+    """
+
+    ids: npt.NDArray[Any]
+    similarities: FloatArray
+    node_ids: npt.NDArray[Any]
+    version: int
+    sequence: int
+    plan: QueryPlan
+    num_recent: int
+
+
+@dataclass(frozen=True)
+class LiveStatus:
+    """What a live index is now.
+
+    Attributes:
+        manifest: of the built index.
+        base: name of its folder.
+        sequence: number of the last change.
+        num_products: that can be found.
+        num_recent: changed products that aren't in the built index yet.
+        num_gone: products of the built index that are deleted, or replaced by a changed one.
+        log_bytes: of the changes that aren't in the built index yet.
+        compacting: whether they are being folded in.
+        last_error: why that failed the last time; empty where it didn't.
+    """
+
+    manifest: IndexManifest
+    base: str
+    sequence: int
+    num_products: int
+    num_recent: int
+    num_gone: int
+    log_bytes: int
+    compacting: bool
+    last_error: str
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What became of the changes when another index took over.
+
+    Attributes:
+        carried: changes that hold for the new index as well.
+        to_embed: products whose vectors were another model's: embed and upsert them again.
+    """
+
+    carried: int
+    to_embed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """All a query needs, of one moment."""
+
+    index: NeighbourIndex
+    manifest: IndexManifest
+    recent: RecentView
+    sequence: int
+
+
+class _Waiting:
+    """A group of changes that somebody waits for."""
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self.changes = changes
+        self.sequence = 0
+        self.error: NeighbourIndexError | None = None
+
+
+class LiveIndex:
+    """A built index with changes on top; `open` or `create` gives one.
+
+    Any thread may search, at any time, and sees the state after some whole group of changes. Any thread may change; changes
+    that arrive together are written together. A change is visible, and on disk, when `apply` returns.
+
+    Args:
+        folder: held by this process.
+        compact_above: changed products from which they are folded into a new index, in the background; 0 for never.
+        min_recall: below which a new index isn't taken.
+    """
+
+    def __init__(self, folder: LiveFolder, compact_above: int, min_recall: float) -> None:
+        self._folder, self._compact_above, self._min_recall = folder, compact_above, min_recall
+        self._compact_from = compact_above
+        self._queue_lock, self._commit_lock, self._compact_lock = threading.Lock(), threading.Lock(), threading.Lock()
+        self._queue: list[_Waiting] = []
+        self._since_rotation: list[Change] = []
+        self._background: threading.Thread | None = None
+        self._child: subprocess.Popen[str] | None = None
+        self._closed = False
+        self._log: ChangeLog
+        self._last_error = ""
+        self._pointer = folder.read()
+        folder.tidy(self._pointer)
+        self._read(self._pointer)
+
+    @classmethod
+    def create(cls, folder: Path, built: Path, compact_above: int = COMPACT_ABOVE, min_recall: float = 0.0) -> LiveIndex:
+        """Makes a live index of a built one, whose files it shares where the file system can.
+
+        Raises:
+            NeighbourIndexError: there is a live index in the folder, another process has it, or the built one is damaged.
+        """
+        live = LiveFolder(folder)
+        try:
+            if not live.is_empty:
+                raise NeighbourIndexError(f"{folder}: there is a live index already. Open it, or install the new one in it.")
+            manifest = verify(built)
+            number = live.next_number()
+            live.take_copy(built, live.base(number))
+            create_log(live.log(number), manifest.dimension, 1).close()
+            live.write(LivePointer(live.base(number).name, "", number))
+            return cls(live, compact_above, min_recall)
+        except BaseException:
+            live.close()
+            raise
+
+    @classmethod
+    def open(cls, folder: Path, compact_above: int = COMPACT_ABOVE, min_recall: float = 0.0) -> LiveIndex:
+        """Opens a live index with every change that was ever acknowledged.
+
+        The digests of its files were compared when they were put there; here only their names are.
+
+        Raises:
+            NeighbourIndexError: no live index, a damaged one, or one that another process has.
+        """
+        live = LiveFolder(folder)
+        try:
+            return cls(live, compact_above, min_recall)
+        except BaseException:
+            live.close()
+            raise
+
+    def close(self) -> None:
+        """Takes no more changes, ends a compaction that is under way, and lets another process have the folder."""
+        with self._commit_lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._log.close()
+        child, background = self._child, self._background
+        if child is not None:
+            child.terminate()
+        if background is not None and background is not threading.current_thread():
+            background.join()
+        self._folder.close()
+
+    def __enter__(self) -> LiveIndex:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def search(self, queries: FloatArray, k: int, node_id: str | None = None, wanted: ProductFilter | None = None) -> LiveAnswer:
+        """Returns the `k` most similar products of each query, never fewer while there are so many.
+
+        Args:
+            queries: float `[num_queries, dimension]`, of any length; zeros are similar to nothing.
+            k: how many, at least 1.
+            node_id: within this node and all below it; None: in the whole index.
+            wanted: what products must be like; None: anything.
+
+        Raises:
+            NeighbourIndexError: another dimension, a number that isn't finite, `k` below 1, an unknown node, or a filter on an
+                index without fields.
+        """
+        now = self._moment
+        products = now.index.products
+        unit = checked_queries(queries, k, products.dimension)
+        subtree = None if node_id is None else products.subtree(node_id)
+        allowed = self._allowed(now, products.rows(subtree), wanted)
+        found = now.index.search(unit, k, subtree, allowed)
+        nodes = products.nodes_of(found.positions)
+        ids, similarities = found.ids, found.similarities
+        if now.recent.count and len(unit):
+            recent = now.recent.search(unit, k, subtree, wanted)
+            ids, similarities, nodes = _merged(ids, similarities, nodes, recent, now.recent, products.node_names, k)
+        plan = now.index.plan(k, subtree, allowed)
+        return LiveAnswer(ids, similarities, nodes, now.manifest.version, now.sequence, plan, now.recent.count)
+
+    def explain(self, k: int, node_id: str | None = None, wanted: ProductFilter | None = None) -> QueryPlan:
+        """Says how a query would be answered, and why so; `search` says the same of one that was."""
+        now = self._moment
+        subtree = None if node_id is None else now.index.products.subtree(node_id)
+        return now.index.plan(k, subtree, self._allowed(now, now.index.products.rows(subtree), wanted))
+
+    def similar(self, product_id: str, k: int, node_id: str | None = None, wanted: ProductFilter | None = None) -> LiveAnswer:
+        """Returns the neighbours of a product of the index, itself left out.
+
+        Raises:
+            NeighbourIndexError: no such product, or as `search`.
+        """
+        found = self.find(product_id)
+        if found is None:
+            raise NeighbourIndexError(f"product {product_id!r} isn't in the index. Ask with its vector, or upsert it first.")
+        answer = self.search(found.vector[None], k + 1, node_id, wanted)
+        others = np.flatnonzero(answer.ids[0] != product_id)[:k]
+        return replace(answer, ids=answer.ids[:, others], similarities=answer.similarities[:, others], node_ids=answer.node_ids[:, others])
+
+    def find(self, product_id: str) -> Upsert | None:
+        """Returns a product as it is now, None where it isn't there."""
+        return self._recent.find(product_id)
+
+    def apply(self, changes: Sequence[Change]) -> int:
+        """Keeps changes, all or none, and returns the sequence number of the last; they are visible from then on.
+
+        Raises:
+            NeighbourIndexError: a change that can't be taken, which one it says; too many at once; or a disk that failed.
+        """
+        if len(changes) > _MAX_CHANGES_AT_ONCE:
+            raise NeighbourIndexError(f"{len(changes):,} changes at once; at most {_MAX_CHANGES_AT_ONCE:,} are taken. Send groups.")
+        dimension = self._moment.index.products.dimension
+        group = _Waiting([checked(change, self._node_numbers, dimension) for change in changes])
+        if not changes:
+            return self._moment.sequence
+        with self._queue_lock:
+            self._queue.append(group)
+        with self._commit_lock:
+            if not group.sequence and group.error is None:
+                self._commit()
+        if group.error is not None:
+            raise group.error
+        self._compact_when_large()
+        return group.sequence
+
+    def status(self) -> LiveStatus:
+        """Returns what the index is now."""
+        now, pointer = self._moment, self._pointer
+        return LiveStatus(
+            manifest=now.manifest,
+            base=pointer.base,
+            sequence=now.sequence,
+            num_products=len(now.index.products) - now.recent.built_gone + len(now.recent.alive()),
+            num_recent=now.recent.count,
+            num_gone=now.recent.built_gone,
+            log_bytes=sum(path.stat().st_size for path in self._folder.logs_from(pointer.first_log)),
+            compacting=self._compact_lock.locked(),
+            last_error=self._last_error,
+        )
+
+    def compact(self) -> None:
+        """Folds all changes into a new built index, while queries and changes go on, and returns when it is in use.
+
+        Raises:
+            NeighbourIndexError: it can't be built, such as under the recall floor; the old one stays in use, nothing is lost.
+        """
+        with self._compact_lock:
+            started_s = time.monotonic()
+            with self._commit_lock:
+                self._refuse_closed()
+                old = self._rotate()
+            self._build(old)
+            pointer = LivePointer(self._folder.base(old.next_log).name, self._folder.history(old.next_log).name, old.next_log)
+            self._swap(pointer)
+            log.info("live_index compacted base=%s changes=%d seconds=%.1f", pointer.base, old.changes, time.monotonic() - started_s)
+
+    def install(self, built: Path, since: int = 0) -> Installed:
+        """Puts another built index, such as that of a new model, in the place of this one, with what still holds of the changes.
+
+        Deletions and moves hold for any index; upserts for one of the same model only. Queries see the old index with all its
+        changes up to the moment they see the new one.
+
+        Args:
+            built: folder of the new index.
+            since: sequence number of the last change that the new index knows of; later ones are carried over. A product id or
+                node that the new index doesn't know is left out.
+
+        Raises:
+            NeighbourIndexError: it is damaged.
+        """
+        manifest = verify(built)
+        with self._compact_lock:
+            number = self._folder.next_number()
+            self._folder.take_copy(built, self._folder.base(number))
+            index, _ = load_index(self._folder.base(number), content=False)
+            with self._commit_lock:
+                self._refuse_closed()
+                carried, to_embed = self._carried(index, manifest, since)
+                new_log = create_log(self._folder.log(number), manifest.dimension, self._log.next_sequence)
+                for start in range(0, len(carried), _MAX_CHANGES_AT_ONCE):
+                    new_log.append(carried[start : start + _MAX_CHANGES_AT_ONCE])
+                pointer = LivePointer(self._folder.base(number).name, "", number)
+                self._folder.write(pointer)
+                self._log.close()
+                self._log, self._pointer = new_log, pointer
+                self._use(index, manifest, [carried] if carried else [])
+        log.info(
+            "live_index installed base=%s version=%d carried=%d to_embed=%d", pointer.base, manifest.version, len(carried), len(to_embed)
+        )
+        return Installed(len(carried), tuple(to_embed))
+
+    def _read(self, pointer: LivePointer) -> None:
+        index, manifest = load_index(self._folder.path / pointer.base, content=False)
+        logs = self._folder.logs_from(pointer.first_log)
+        if not logs:
+            raise NeighbourIndexError(
+                f"{self._folder.path}: {self._folder.log(pointer.first_log).name} is missing. Restore it from a copy."
+            )
+        changes = [change for path in logs for change in read_log(path, manifest.dimension, may_be_cut=path == logs[-1])]
+        known = [sequence for sequence, _ in changes]
+        if pointer.history:
+            known += [sequence for sequence, _ in read_log(self._folder.path / pointer.history, manifest.dimension, may_be_cut=False)]
+        self._log = ChangeLog(logs[-1], max(known, default=0) + 1)
+        self._use(index, manifest, [[change for _, change in changes]] if changes else [])
+
+    def _use(self, index: NeighbourIndex, manifest: IndexManifest, groups: Sequence[Sequence[Change]]) -> None:
+        """Answers from another index from now on."""
+        recent = RecentChanges(index.products)
+        for group in groups:
+            recent.take(group)
+        self._node_numbers = {node_id: number for number, node_id in enumerate(index.products.node_ids)}
+        self._recent = recent
+        self._moment = _Moment(index, manifest, recent.view(), self._log.next_sequence - 1)
+
+    def _commit(self) -> None:
+        """Writes and shows all groups that wait; whoever waits finds theirs done."""
+        with self._queue_lock:
+            groups, self._queue = self._queue, []
+        changes = [change for group in groups for change in group.changes]
+        first = self._log.next_sequence
+        try:
+            self._refuse_closed()
+            self._log.append(changes)
+        except NeighbourIndexError as error:
+            for group in groups:
+                group.error = error
+            return
+        self._recent.take(changes)
+        if self._compact_lock.locked():
+            self._since_rotation.extend(changes)
+        for group in groups:
+            first += len(group.changes)
+            group.sequence = first - 1
+        self._moment = replace(self._moment, recent=self._recent.view(), sequence=self._log.next_sequence - 1)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise NeighbourIndexError(f"{self._folder.path}: the live index is closed. Open it again.")
+
+    def _allowed(self, now: _Moment, rows: slice, wanted: ProductFilter | None) -> BoolArray | None:
+        alive = now.recent.built_alive(rows)
+        if not wanted:
+            return alive
+        mask = now.index.products.mask(wanted, rows)
+        return mask if alive is None else mask & alive
+
+    def _compact_when_large(self) -> None:
+        recent = self._moment.recent
+        if not self._compact_above or recent.count + recent.built_gone < self._compact_from:
+            return
+        with self._queue_lock:
+            if self._background is not None and self._background.is_alive():
+                return
+            self._background = threading.Thread(target=self._compact_quietly, name="compaction", daemon=True)
+            self._background.start()
+
+    def _compact_quietly(self) -> None:
+        try:
+            self.compact()
+            self._last_error, self._compact_from = "", self._compact_above
+        except (NeighbourIndexError, OSError) as error:
+            recent = self._moment.recent
+            self._last_error, self._compact_from = str(error), 2 * (recent.count + recent.built_gone)  # Not again at once.
+            if not self._closed:
+                log.error("live_index compaction failed error=%s", error)
+
+    def _rotate(self) -> _Rotated:
+        """Starts a new log, so that those before it stay as they are."""
+        if self._log.broken:
+            raise NeighbourIndexError(f"{self._log.path}: an earlier write failed ({self._log.broken}). Open the index again.")
+        number = self._folder.next_number()
+        logs = self._folder.logs_from(self._pointer.first_log)
+        new_log = create_log(self._folder.log(number), self._moment.index.products.dimension, self._log.next_sequence)
+        self._log.close()
+        self._log = new_log
+        self._since_rotation = []
+        history = [self._folder.path / self._pointer.history] if self._pointer.history else []
+        return _Rotated(self._folder.path / self._pointer.base, [*history, *logs], number, self._moment.recent.count)
+
+    def _build(self, old: _Rotated) -> None:
+        target, history = self._folder.base(old.next_log), self._folder.history(old.next_log)
+        command = [sys.executable, "-W", "ignore", "-m", "similarity.compaction", str(old.base), str(target), str(history)]
+        command += [*map(str, old.logs), "--min-recall", str(self._min_recall)]
+        self._child = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603
+        _, said = self._child.communicate()
+        code, self._child = self._child.returncode, None
+        if code:
+            reason = said.strip().rpartition("\n")[2].removeprefix("error: ") or f"exit code {code}"
+            raise NeighbourIndexError(f"{target}: the changes can't be folded in: {reason}")
+
+    def _swap(self, pointer: LivePointer) -> None:
+        """Takes the new index into use; changes since the rotation are put on top of it, the last of them under the lock."""
+        index, manifest = load_index(self._folder.path / pointer.base, content=False)
+        recent = RecentChanges(index.products)
+        done = len(self._since_rotation)
+        if done:
+            recent.take(self._since_rotation[:done])
+        with self._commit_lock:
+            self._refuse_closed()
+            if self._since_rotation[done:]:
+                recent.take(self._since_rotation[done:])
+            self._folder.write(pointer)
+            self._pointer, self._recent, self._since_rotation = pointer, recent, []
+            self._moment = _Moment(index, manifest, recent.view(), self._log.next_sequence - 1)
+
+    def _carried(self, index: NeighbourIndex, manifest: IndexManifest, since: int) -> tuple[list[Change], list[str]]:
+        pointer, dimension = self._pointer, self._moment.index.products.dimension
+        paths = [self._folder.path / pointer.history] if pointer.history else []
+        paths += self._folder.logs_from(pointer.first_log)
+        last = latest(change for path in paths for change in read_log(path, dimension, may_be_cut=False))
+        same_model = bool(manifest.model_sha256) and manifest.model_sha256 == self._moment.manifest.model_sha256
+        nodes = {*index.products.node_ids, ""}
+        carried: list[Change] = []
+        to_embed: list[str] = []
+        for sequence, change in last.values():
+            if sequence <= since or getattr(change, "node_id", "") not in nodes:
+                continue
+            if isinstance(change, Upsert) and not same_model:
+                to_embed.append(change.product_id)
+            else:
+                carried.append(change)
+        return carried, to_embed
+
+
+@dataclass(frozen=True)
+class _Rotated:
+    """What a compaction starts from."""
+
+    base: Path
+    logs: list[Path]
+    next_log: int
+    changes: int
+
+
+def _merged(
+    ids: npt.NDArray[Any],
+    similarities: FloatArray,
+    nodes: npt.NDArray[Any],
+    recent: Sequence[Ranked],
+    view: RecentView,
+    names: npt.NDArray[Any],
+    k: int,
+) -> tuple[npt.NDArray[Any], FloatArray, npt.NDArray[Any]]:
+    """Returns the best of built and changed products; every query has equally many of both, so the result is a rectangle."""
+    new_ids = np.array([view.ids(rows) for rows, _ in recent], dtype=object).reshape(len(ids), -1)
+    new_nodes = np.array([names[view.node_numbers(rows)] for rows, _ in recent], dtype=object).reshape(len(ids), -1)
+    new_similarities = np.array([np.clip(found, -1, 1) for _, found in recent], np.float32).reshape(len(ids), -1)
+    all_similarities = np.concatenate([similarities, new_similarities], axis=1)
+    order = np.argsort(-all_similarities, axis=1, kind="stable")[:, :k]
+    return (
+        np.take_along_axis(np.concatenate([ids, new_ids], axis=1), order, axis=1),
+        np.take_along_axis(all_similarities, order, axis=1),
+        np.take_along_axis(np.concatenate([nodes, new_nodes], axis=1), order, axis=1),
+    )

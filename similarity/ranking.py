@@ -1,0 +1,122 @@
+"""Finds the most similar of given products exactly: in a slice of the vectors, or among candidates."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from similarity.arrays import BoolArray, FloatArray, IntArray, Ranked
+from similarity.vectors import ProductVectors
+
+_DECODED_ROWS = 4_096  # Measured: 2 MB of float32 at dimension 128 is decoded and scored out of the cache.
+_SCORES_HELD = 1 << 24  # 64 MB of float32.
+_MAXIMA_OF = 64
+_FEW = 4  # Below a quarter of a slice, taking the allowed rows costs less than scoring all.
+_buffers = threading.local()  # Fresh memory for every block would cost more than the arithmetic.
+
+
+def best_in_slice(products: ProductVectors, unit: FloatArray, rows: slice, k: int, allowed: BoolArray | None) -> list[Ranked]:
+    """Returns the best of a slice for each query, none of which a mask excludes.
+
+    Args:
+        products: what is searched.
+        unit: float32 `[num_queries, dimension]`, of unit length.
+        rows: the slice.
+        k: how many, at most as many as are allowed.
+        allowed: bool `[rows]`, False for products that mustn't be found; None allows all.
+    """
+    if allowed is not None:
+        inside = np.flatnonzero(allowed)
+        if len(inside) * _FEW < len(allowed):
+            return [best_of(products, query, inside + rows.start, k) for query in unit]
+    count = rows.stop - rows.start
+    found: list[Ranked] = []
+    block = max(1, _SCORES_HELD // max(1, count))
+    for start in range(0, len(unit), block):
+        scores = _scores(products, unit[start : start + block], rows)  # [block, rows]
+        if allowed is not None:
+            scores[:, ~allowed] = -np.inf
+        pairs = zip(unit[start : start + block], scores, strict=True)
+        found.extend(_ranked(products, query, row, rows.start, k) for query, row in pairs)
+    return found
+
+
+def best_of(products: ProductVectors, query: FloatArray, positions: IntArray, k: int) -> Ranked:
+    """Returns the best of some rows, which must be in ascending order, for one query `[dimension]`."""
+    if products.codes is None:
+        scores = products.take(positions) @ query
+        columns = top(scores, k)
+        return positions[columns], scores[columns]
+    approximate = (products.codes.codes[positions].astype(np.float32) @ query) * products.codes.scales[positions]
+    return _ranked_again(products, query, approximate, positions, k)
+
+
+def top(scores: FloatArray, k: int) -> IntArray:
+    """Returns where the k largest of `[num_products]` scores stand, largest first, equal ones by place.
+
+    The k-th largest of the maxima of blocks is no larger than the k-th largest score, so only what reaches it is sorted.
+    """
+    if k < 1:
+        return np.zeros(0, np.int64)
+    if len(scores) >= 2 * k * _MAXIMA_OF:
+        whole = len(scores) // _MAXIMA_OF * _MAXIMA_OF
+        maxima = scores[:whole].reshape(-1, _MAXIMA_OF).max(axis=1)
+        near = np.flatnonzero(scores >= np.partition(maxima, len(maxima) - k)[len(maxima) - k])
+    elif k < len(scores):
+        near = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
+    else:
+        near = np.arange(len(scores))
+    best: IntArray = near[np.argsort(-scores[near], kind="stable")[:k]]
+    return best
+
+
+def _scores(products: ProductVectors, unit: FloatArray, rows: slice) -> FloatArray:
+    """Returns float32 `[num_queries, rows]`, off by no more than the codes' errors with int8 storage."""
+    if products.codes is None:
+        vectors = products.vectors[rows]
+        return np.asarray(vectors @ unit[0])[None] if len(unit) == 1 else np.asarray(unit @ vectors.T)
+    codes = products.codes.codes[rows]
+    found = np.empty((len(unit), len(codes)), np.float32)
+    decoded = _buffer(products.dimension)
+    for start in range(0, len(codes), _DECODED_ROWS):
+        block = codes[start : start + _DECODED_ROWS]
+        np.copyto(decoded[: len(block)], block)
+        if len(unit) == 1:
+            np.dot(decoded[: len(block)], unit[0], out=found[0, start : start + len(block)])
+        else:
+            found[:, start : start + len(block)] = unit @ decoded[: len(block)].T
+    found *= products.codes.scales[rows]
+    return found
+
+
+def _buffer(dimension: int) -> FloatArray:
+    found: FloatArray | None = getattr(_buffers, "decoded", None)
+    if found is None or found.shape[1] != dimension:
+        found = _buffers.decoded = np.empty((_DECODED_ROWS, dimension), np.float32)
+    return found
+
+
+def _ranked(products: ProductVectors, query: FloatArray, scores: FloatArray, start: int, k: int) -> Ranked:
+    if products.codes is not None:
+        return _ranked_again(products, query, scores, np.arange(start, start + len(scores)), k)
+    columns = top(scores, k)
+    return columns + start, scores[columns]
+
+
+def _ranked_again(products: ProductVectors, query: FloatArray, approximate: FloatArray, positions: IntArray, k: int) -> Ranked:
+    """Returns the truly best k, given similarities of rounded vectors: all that can be among them are compared exactly.
+
+    The k best roughly have a k-th true similarity; whatever can't reach it even with its largest error stays unread.
+    """
+    codes = products.codes
+    first = top(approximate, k)
+    if codes is None or not len(first):
+        return positions[first], approximate[first]
+    bound = float((products.take(positions[first]) @ query).min())
+    slack = float(codes.error_ratio) * float(codes.scales.max()) + 1e-5
+    near = np.flatnonzero(approximate >= bound - slack)
+    near = near[approximate[near] + codes.errors(positions[near]) >= bound]
+    exact = products.take(positions[near]) @ query
+    columns = top(exact, k)
+    return positions[near[columns]], exact[columns]

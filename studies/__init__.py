@@ -1,0 +1,1 @@
+"""Studies that replay labelling on catalogues whose truth is known."""

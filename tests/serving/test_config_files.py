@@ -1,0 +1,133 @@
+"""Reads TensorFlow Serving's own configuration files, and refuses what can't be used with the place and the way out."""
+
+import datetime
+from ipaddress import ip_address
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from schemas.errors import AisleError
+from serving.model_server.batching import BatchingParameters
+from serving.model_server.config_files import read_batching, read_metrics_path, read_models, read_tls
+from serving.model_server.model_config import ModelConfig, VersionPolicy
+from tests.serving.conftest import stubs
+from tests.serving.test_protocols import ROWS, asked, refusal
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text):
+        path = tmp_path / "given.config"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+MODELS = """
+model_config_list {
+  config {
+    name: "shop" base_path: "/models/shop" model_platform: "tensorflow"
+    model_version_policy { specific { versions: 41 versions: 42 } }
+    version_labels { key: "stable" value: 41 }
+  }
+  config { name: "all" base_path: "/models/all" model_version_policy { all {} } }
+  config { name: "two" base_path: "/models/two" model_version_policy { latest { num_versions: 2 } } }
+}
+"""
+
+
+def test_models_policies_and_labels_are_read(file):
+    shop, every, two = read_models(file(MODELS))
+    assert (shop.name, str(shop.base_path), dict(shop.labels)) == ("shop", "/models/shop", {"stable": 41})
+    assert shop.policy == VersionPolicy("specific", versions=(41, 42))
+    assert (every.policy, two.policy) == (VersionPolicy("all"), VersionPolicy("latest", 2))
+
+
+def test_batching_parameters_have_tensorflow_servings_names_and_defaults(file):
+    text = "max_batch_size { value: 128 } batch_timeout_micros { value: 500 } num_batch_threads { value: 4 } allowed_batch_sizes: [64, 128]"
+    found = read_batching(file(text + ' max_enqueued_batches { value: 9 } thread_pool_name { value: "p" }'), 2)
+    assert found == BatchingParameters(128, 500, 9, 4, (64, 128))
+    assert read_batching(None, 6) == BatchingParameters(1000, 0, 10, 6)
+
+
+def test_monitoring_says_whether_and_where(file):
+    assert read_metrics_path(None) == "/monitoring/prometheus/metrics"
+    assert read_metrics_path(file('prometheus_config { enable: true path: "/metrics" }')) == "/metrics"
+    assert read_metrics_path(file("prometheus_config { enable: false }")) == ""
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "message"),
+    [
+        (read_models, "model_config_list { confg {} }", r"given.config: this isn't ModelServerConfig in text format: 1:\d+"),
+        (read_models, b"\xff", "this isn't ModelServerConfig"),
+        (read_models, "", "found nothing, expected model_config_list"),
+        (read_models, "model_config_list {}", "it holds 0 models"),
+        (read_models, 'model_config_list { config { name: "a" base_path: "models/a" } }', "isn't an absolute path"),
+        (read_models, 'model_config_list { config { name: "a/b" base_path: "/a" } }', "isn't one a request can hold"),
+        (read_models, 'model_config_list { config { name: "a" base_path: "/a" model_platform: "onnx" } }', "'onnx' isn't served here"),
+        (read_models, "model_config_list { " + 'config { name: "a" base_path: "/a" } ' * 2 + "}", "'a' is listed twice"),
+        (read_models, "#" * 1_000_001, "more than 1000000 bytes"),
+        (lambda path: read_batching(path, 2), "max_batch_size { value: 0 }", "max_batch_size is 0, expected 1 or more"),
+        (
+            lambda path: read_batching(path, 2),
+            "max_batch_size { value: 4 } allowed_batch_sizes: 2",
+            "must rise and end with max_batch_size",
+        ),
+        (lambda path: read_batching(path, 2), "pad_variable_length_inputs: true", "isn't BatchingParameters in text format"),
+        (read_metrics_path, 'prometheus_config { enable: true path: "metrics" }', "must begin with /"),
+        (read_tls, 'server_key: "k"', "server_key or server_cert is missing"),
+        (read_tls, 'server_key: "k" server_cert: "c" client_verify: true', "client_verify needs custom_ca"),
+    ],
+)
+def test_a_file_that_cant_be_used_is_refused(file, read, text, message):
+    with pytest.raises(AisleError, match=message) as caught:
+        read(file(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_isnt_there_is_named(tmp_path):
+    with pytest.raises(AisleError, match="none.config: can't be read: No such file"):
+        read_models(tmp_path / "none.config")
+
+
+# TLS.
+
+
+def certified():
+    """Returns a private key and its own certificate for 127.0.0.1, both PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    signed = builder.add_extension(names, False).add_extension(x509.BasicConstraints(True, None), True).sign(key, hashes.SHA256())
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return private, signed.public_bytes(serialization.Encoding.PEM)
+
+
+def quoted(pem):
+    return '"' + pem.decode().replace("\n", "\\n") + '"'
+
+
+def test_both_ports_speak_tls_and_clients_may_have_to_show_a_certificate(start, base_path, file):
+    key, certificate = certified()
+    client_key, client_certificate = certified()
+    text = f"server_key: {quoted(key)} server_cert: {quoted(certificate)} custom_ca: {quoted(client_certificate)} client_verify: true"
+    client = start(ModelConfig("tiny", base_path), ssl_config_file=file(text))
+    assert client.server.rest_address.startswith("https://")
+    known = grpc.ssl_channel_credentials(certificate, client_key, client_certificate)
+    assert stubs(client.server, known)[0].Predict(asked(x=ROWS)).model_spec.version.value == 2
+    for stranger in (grpc.ssl_channel_credentials(certificate), None):
+        assert refusal(stubs(client.server, stranger)[0].Predict, asked(x=ROWS), timeout=5)[0] == grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_key_of_another_certificate_is_refused(start, base_path, file):
+    text = f"server_key: {quoted(certified()[0])} server_cert: {quoted(certified()[1])}"
+    with pytest.raises(AisleError, match="Check that they belong together"):
+        start(ModelConfig("tiny", base_path), ssl_config_file=file(text))

@@ -1,0 +1,120 @@
+"""Starts the program itself, asks it, and stops it; and throws malformed requests at it."""
+
+import http.client
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from pipeline.cli import main
+from tests.serving.test_protocols import ROWS, asked
+
+ROOT = Path(__file__).parents[2]
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.fixture
+def program(base_path):
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.cli",
+        "serve",
+        "--json",
+        "--model_base_path",
+        str(base_path),
+        "--port=0",
+        "--rest_api_port=0",
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | QUIET)
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    process.stderr.close()
+
+
+@pytest.mark.slow
+def test_the_program_serves_until_it_is_told_to_stop_and_ends_what_it_began(program):
+    addresses = json.loads(program.stdout.readline())
+    assert addresses["models"] == {"tiny": [2]}
+    assert addresses["grpc"].startswith("127.0.0.1:")
+    lines = []
+    reader = threading.Thread(target=lambda: lines.extend(program.stderr))
+    reader.start()
+    with grpc.insecure_channel(addresses["grpc"]) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        stub.Predict(asked(x=ROWS), metadata=(("x-request-id", "mine"),))
+        stub.Predict(asked("slow", steps=np.array([1])), timeout=60)
+        running = stub.Predict.future(asked("slow", steps=np.array([8_000])))
+        connection = http.client.HTTPConnection(addresses["rest"].removeprefix("http://"), timeout=30)
+        connection.request("POST", "/v1/models/tiny:predict", json.dumps({"instances": [[1, 2]]}))
+        assert json.load(connection.getresponse()) == {"predictions": [{"version": 2, "y": [2.0, 4.0]}]}
+        connection.close()
+        program.send_signal(signal.SIGTERM)
+        assert running.result(timeout=60).model_spec.version.value == 2
+    assert program.wait(60) == 0
+    reader.join()
+    rows = [json.loads(line) for line in lines if line.startswith("{")]
+    (mine,) = [row for row in rows if row.get("request_id") == "mine"]
+    assert (mine["api"], mine["model"], mine["status"], mine["protocol"]) == ("Predict", "tiny", "OK", "grpc")
+    assert mine["ms"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--model-base-path", "a", "--model-config-file", "b"], 2, "say once what to serve"),
+        (["--model-base-path", "a", "--config", "b"], 2, "say once what to serve"),
+        (["--model-base-path", "NOWHERE"], 1, "the model's folder can't be read: No such file"),
+        (["--model-config-file", "NOWHERE"], 2, "can't be read: No such file"),
+        (["--model-base-path", "EMPTY"], 1, "there is no folder of a version. Found: none"),
+        (["--model-base-path", "EMPTY", "--batching-parameters-file", "b"], 2, "Add --enable-batching"),
+        (["--set", "push.folder=EMPTY"], 1, "nothing is live here"),
+    ],
+)
+def test_what_cant_be_served_is_refused_in_one_line(tmp_path, capsys, monkeypatch, words, code, message):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    places = {"NOWHERE": str(tmp_path / "none"), "EMPTY": str(tmp_path)}
+    ports = ["--port", "0", "--rest-api-port", "0"]
+    given = [places.get(word) or word.replace("EMPTY", str(tmp_path)) for word in words]
+    assert main(["serve", *given, *ports]) == code
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+
+
+def damaged(raw, rng):
+    found = bytearray(raw)
+    for _ in range(rng.randint(1, 6)):
+        place = rng.randrange(len(found) + 1)
+        found[place : place + rng.randint(0, 6)] = rng.randbytes(rng.randint(0, 6))
+    return bytes(found)
+
+
+def test_malformed_requests_always_get_a_proper_status(client):
+    rng = random.Random(5)
+    whole = asked(x=ROWS).SerializeToString()
+    bugs = set()
+    with grpc.insecure_channel(client.server.grpc_address) as channel:
+        call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        for _ in range(300):
+            try:
+                call(damaged(whole, rng), timeout=10)
+            except grpc.RpcError as error:
+                if error.code() in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
+                    bugs.add((error.code(), error.details()))
+    body = json.dumps({"signature_name": "text", "inputs": {"title": ["a", {"b64": "YQ=="}], "price": [1, 2.5]}}).encode()
+    statuses = {client.http("/v1/models/tiny:predict", damaged(body, rng))[0] for _ in range(300)}
+    assert bugs == set()
+    assert statuses <= {200, 400}
+    assert client.predict.Predict(asked(x=ROWS)).model_spec.version.value == 2

@@ -1,0 +1,212 @@
+"""Versions come, go and come back under load, by the disk and by reload requests, and no request fails for it."""
+
+import shutil
+import threading
+import time
+import weakref
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from grpc import StatusCode
+from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, prediction_log_pb2
+
+from schemas.errors import AisleError
+from serving.model_server.model_config import ModelConfig, VersionPolicy
+from serving.model_server.model_manager import Target
+from serving.model_server.server import ModelServer, ServerOptions
+from serving.model_server.warmup import WARMUP_FILE
+from tests.serving.test_protocols import ROWS, asked, refusal
+from tests.support.tiny_model import write_tiny_model
+
+FAST = 0.05
+
+
+def reload_of(base_path, *versions, name="tiny", labels=None):
+    request = model_management_pb2.ReloadConfigRequest()
+    model = request.config.model_config_list.config.add(name=name, base_path=str(base_path), model_platform="tensorflow")
+    model.model_version_policy.specific.versions.extend(versions)
+    for label, version in (labels or {}).items():
+        model.version_labels[label] = version
+    return request
+
+
+def states(client, name="tiny"):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = name
+    kinds = get_model_status_pb2.ModelVersionStatus.State
+    return {one.version: kinds.Name(one.state) for one in client.models.GetModelStatus(request).model_version_status}
+
+
+def answering_version(client, **spec):
+    return client.predict.Predict(asked(x=ROWS, **spec)).model_spec.version.value
+
+
+def until(condition, seconds=20):
+    end_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end_s, "it didn't happen in time"
+        time.sleep(0.02)
+
+
+def test_a_new_version_takes_over_and_a_withdrawn_one_gives_back(start, base_path):
+    (base_path / "2").rename(base_path.parent / "hidden")
+    client = start(ModelConfig("tiny", base_path), file_system_poll_wait_seconds=FAST)
+    assert answering_version(client) == 1
+    (base_path.parent / "hidden").rename(base_path / "2")
+    until(lambda: answering_version(client) == 2)
+    until(lambda: states(client) == {1: "END", 2: "AVAILABLE"})
+    (base_path / "2").rename(base_path.parent / "withdrawn")  # As `aisle rollback` does.
+    until(lambda: answering_version(client) == 1)
+
+
+def test_what_is_served_stays_when_the_folder_is_emptied_or_gone(start, base_path):
+    client = start(ModelConfig("tiny", base_path), file_system_poll_wait_seconds=FAST)
+    shutil.rmtree(base_path)
+    time.sleep(5 * FAST)
+    assert answering_version(client) == 2
+    base_path.mkdir()
+    time.sleep(5 * FAST)
+    assert answering_version(client) == 2
+
+
+def test_a_version_that_cant_be_loaded_says_why_and_the_old_one_stays(start, base_path):
+    client = start(ModelConfig("tiny", base_path), file_system_poll_wait_seconds=FAST)
+    (base_path / "3").mkdir()
+    (base_path / "3" / "saved_model.pb").write_bytes(b"\x0anonsense")
+    until(lambda: states(client).get(3) == "END")
+    assert answering_version(client) == 2
+    status, found = client.http("/v1/models/tiny/versions/3")
+    assert status == 200
+    assert found["model_version_status"][0]["status"]["error_code"] != "OK"
+    assert "can't be loaded" in found["model_version_status"][0]["status"]["error_message"]
+
+
+def test_one_request_rolls_back_and_another_forward(start, base_path):
+    client = start(ModelConfig("tiny", base_path))
+    for versions, labels in (((1,), {"stable": 1}), ((1, 2), {"stable": 1, "canary": 2}), ((2,), {"stable": 2})):
+        client.models.HandleReloadConfigRequest(reload_of(base_path, *versions, labels=labels))
+        assert answering_version(client) == max(versions)
+        assert {label: answering_version(client, label=label) for label in labels} == labels
+    until(lambda: states(client) == {1: "END", 2: "AVAILABLE"})
+    assert refusal(client.predict.Predict, asked(x=ROWS, label="canary"))[0] == StatusCode.INVALID_ARGUMENT
+
+
+def test_a_reload_that_cant_be_done_changes_nothing(start, base_path):
+    client = start(ModelConfig("tiny", base_path, VersionPolicy("specific", versions=(1,)), {"stable": 1}))
+    (base_path / "3").mkdir()
+    outside = base_path.parent.parent / "elsewhere"
+    shutil.copytree(base_path, outside)
+    wrong = [
+        (reload_of(base_path, 9), StatusCode.NOT_FOUND, "there is no folder of version 9. Found: 1, 2, 3"),
+        (reload_of(base_path, 3, 2), StatusCode.NOT_FOUND, "can't be loaded"),
+        (reload_of(base_path, 2, labels={"stable": 3}), StatusCode.FAILED_PRECONDITION, "names version 3, which isn't available"),
+        (reload_of(base_path.parent / "none", 1), StatusCode.NOT_FOUND, "can't be read"),
+        (reload_of(outside, 1), StatusCode.PERMISSION_DENIED, "isn't in a folder this server may load from"),
+        (reload_of(base_path / ".." / ".." / "elsewhere", 1), StatusCode.PERMISSION_DENIED, "isn't in a folder"),
+        (model_management_pb2.ReloadConfigRequest(), StatusCode.INVALID_ARGUMENT, "expected model_config_list"),
+        (reload_of("tiny", 1), StatusCode.INVALID_ARGUMENT, "isn't an absolute path"),
+    ]
+    for request, code, message in wrong:
+        found, details = refusal(client.models.HandleReloadConfigRequest, request)
+        assert (found, message in details) == (code, True), details
+        assert answering_version(client) == answering_version(client, label="stable") == 1
+
+
+def test_a_model_that_is_left_out_of_a_reload_is_gone_and_a_new_one_there(start, base_path):
+    shutil.copytree(base_path, base_path.parent / "other")
+    client = start(ModelConfig("tiny", base_path))
+    client.models.HandleReloadConfigRequest(reload_of(base_path.parent / "other", 1, name="other"))
+    assert answering_version(client, name="other") == 1
+    until(lambda: refusal(client.predict.Predict, asked(x=ROWS))[0] == StatusCode.NOT_FOUND)
+
+
+def test_no_request_fails_while_versions_swap(start, base_path):
+    client = start(ModelConfig("tiny", base_path), max_in_flight=64)
+    stop, wrong, count = threading.Event(), [], []
+
+    def ask():
+        while not stop.is_set():
+            try:
+                response = client.predict.Predict(asked(x=ROWS))
+                factor = response.model_spec.version.value
+                if not np.array_equal(tf.make_ndarray(response.outputs["y"]), ROWS * factor):
+                    wrong.append("mixed versions")
+                count.append(factor)
+            except grpc.RpcError as error:
+                wrong.append(error.details())
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(8):
+        client.models.HandleReloadConfigRequest(reload_of(base_path, 1 + number % 2))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert set(count) == {1, 2}
+
+
+def test_a_request_that_is_running_ends_although_its_version_goes(start, base_path):
+    client = start(ModelConfig("tiny", base_path))
+    running = client.predict.Predict.future(asked("slow", steps=np.array([6_000], np.int64)))
+    until(lambda: client.server.in_flight.count == 1)
+    client.models.HandleReloadConfigRequest(reload_of(base_path, 1))
+    assert running.result(timeout=60).model_spec.version.value == 2
+
+
+def test_memory_of_a_version_that_went_is_freed(start, base_path):
+    client = start(ModelConfig("tiny", base_path))
+    with client.server.models.borrow(Target("tiny")) as loaded:
+        model = weakref.ref(loaded.model)
+    del loaded
+    client.models.HandleReloadConfigRequest(reload_of(base_path, 1))
+    until(lambda: model() is None)
+
+
+# Warm-up.
+
+
+def write_warmup(folder, *requests):
+    (folder / WARMUP_FILE).parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
+        for request in requests:
+            writer.write(prediction_log_pb2.PredictionLog(predict_log={"request": request}).SerializeToString())
+
+
+def test_recorded_requests_run_before_the_first_client_asks(start, base_path):
+    write_warmup(base_path / "2", asked("text", title=["a"], price=np.array([1], np.float32)))
+    client = start(ModelConfig("tiny", base_path))
+    assert client.server.models.used_signatures("tiny") == {"text"}
+    answering_version(client)
+    client.models.HandleReloadConfigRequest(reload_of(base_path, 1))
+    # What clients of the version before have called is ready in the next one, too.
+    assert client.server.models.used_signatures("tiny") >= {"serving_default", "text"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"nonsense" * 5, "request 0 of the warm-up"),
+        (asked("nothing"), "request 1 of the warm-up can't be answered: model 'tiny' has no signature"),
+    ],
+)
+def test_a_version_whose_warm_up_fails_doesnt_go_live(base_path, content, message):
+    if isinstance(content, bytes):
+        (base_path / "2" / WARMUP_FILE).parent.mkdir(exist_ok=True)
+        (base_path / "2" / WARMUP_FILE).write_bytes(content)
+    else:
+        write_warmup(base_path / "2", content)
+    server = ModelServer(ServerOptions(models=(ModelConfig("tiny", base_path),), port=0, rest_api_port=0))
+    with pytest.raises(AisleError, match=message):
+        server.start()
+    server.stop(0)
+
+
+def test_a_folder_of_a_version_is_followed_by_number_not_by_letters(start, base_path):
+    write_tiny_model(base_path / "10", 10)
+    (base_path / "notes").mkdir()
+    client = start(ModelConfig("tiny", base_path))
+    assert answering_version(client) == 10

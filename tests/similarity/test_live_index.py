@@ -1,0 +1,299 @@
+"""Changes on top of a built index: visible, kept, folded in, and never in the way of queries."""
+
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.errors import NeighbourIndexError
+from similarity.changes import Delete, Move, Upsert
+from similarity.exact_index import ExactIndex
+from similarity.live_index import LiveIndex
+from similarity.product_columns import ProductFilter
+from similarity.recent_changes import RecentChanges, merged
+from tests.similarity.catalogue import DIMENSION, NODES, small_catalogue, upsert, write_built
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return write_built(tmp_path_factory.mktemp("built") / "index")
+
+
+@pytest.fixture
+def live(built, tmp_path):
+    with LiveIndex.create(tmp_path / "live", built, compact_above=0) as index:
+        yield index
+
+
+def reopened(index, folder):
+    index.close()
+    return LiveIndex.open(folder, compact_above=0)
+
+
+def test_a_new_product_is_its_own_nearest_at_once(live):
+    new = upsert("new", 1, shop="a", price=5)
+    assert live.apply([new]) == 1
+    answer = live.search(new.vector[None], 3)
+    assert (answer.ids[0, 0], answer.node_ids[0, 0], answer.sequence) == ("new", "n1", 1)
+    assert answer.similarities[0, 0] == pytest.approx(1, abs=1e-5)
+    assert live.search(new.vector[None], 1, "n1", ProductFilter(shop=("a",), max_price=5)).ids.tolist() == [["new"]]
+    assert live.search(new.vector[None], 1, "n4").ids[0, 0] != "new"
+
+
+def test_a_deleted_product_is_found_nowhere(live):
+    vector = live.find("p5").vector
+    live.apply([Delete("p5"), Delete("never there")])
+    assert live.find("p5") is None
+    assert "p5" not in live.search(vector[None], 400).ids
+    assert live.status().num_products == 299
+
+
+def test_a_moved_product_is_in_its_new_category_alone(live):
+    before = live.find("p7")
+    target = next(node for node in ("n5", "n3") if node != before.node_id)
+    live.apply([Move("p7", target)])
+    after = live.find("p7")
+    assert after.node_id == target
+    assert after.fields == before.fields
+    assert np.allclose(after.vector, before.vector)
+    assert live.search(before.vector[None], 1, target).ids[0, 0] == "p7"
+    assert live.search(before.vector[None], 400).ids[0].tolist().count("p7") == 1
+
+
+def test_a_product_is_similar_to_others_than_itself(live):
+    answer = live.similar("p3", 10)
+    assert answer.ids.shape == (1, 10)
+    assert "p3" not in answer.ids
+    with pytest.raises(NeighbourIndexError, match="'gone' isn't in the index"):
+        live.similar("gone", 1)
+
+
+def test_an_answer_says_how_it_came_about(live):
+    live.apply([upsert("new", 1)])
+    answer = live.search(np.ones((1, DIMENSION)), 3, "n0", ProductFilter(shop=("shop-1",)))
+    assert answer.plan.method == "exact"
+    assert answer.plan == live.explain(3, "n0", ProductFilter(shop=("shop-1",)))
+    assert (answer.version, answer.num_recent) == (7, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (Upsert("", "n1", np.ones(DIMENSION, np.float32)), "names no product"),
+        (Upsert("x" * 3000, "n1", np.ones(DIMENSION, np.float32)), "3,000 bytes; at most 2,000"),
+        (Upsert("a", "n99", np.ones(DIMENSION, np.float32)), "'a': node 'n99' isn't in the index's taxonomy of 7 nodes"),
+        (Upsert("a", "n1", np.ones(3, np.float32)), r"'a': the vector has the shape \[3\], the index has dimension 16"),
+        (Upsert("a", "n1", np.zeros(DIMENSION, np.float32)), "'a' has a vector of length 0.0"),
+        (Upsert("a", "n1", np.full(DIMENSION, np.nan, np.float32)), "'a' has a vector of length nan"),
+        (Upsert("a", "n1", np.ones(DIMENSION, np.float32), {"price": "5"}), "'a': price is '5', expected a number"),
+        (
+            Upsert("a", "n1", np.ones(DIMENSION, np.float32), {"size": "5"}),
+            "'a': field 'size' is unknown. Known: shop, brand, gender, price",
+        ),
+        (Move("p1", "n99"), "'p1': node 'n99' isn't"),
+        (Delete("\ud800"), "isn't valid Unicode"),
+    ],
+)
+def test_a_bad_change_is_refused_with_all_that_came_with_it(live, change, said):
+    with pytest.raises(NeighbourIndexError, match=said):
+        live.apply([upsert("beside", 1), change])
+    assert live.find("beside") is None
+    assert live.status().sequence == 0
+
+
+def test_changes_are_there_after_opening_again(built, tmp_path):
+    live = LiveIndex.create(tmp_path / "live", built, compact_above=0)
+    live.apply([upsert("new", 1, brand="ü"), Delete("p1"), Move("p2", "n5")])
+    live = reopened(live, tmp_path / "live")
+    assert live.find("new").fields == {"brand": "ü"}
+    assert live.find("p1") is None
+    assert live.find("p2").node_id == "n5"
+    assert live.apply([Delete("new")]) == 4
+    live.close()
+
+
+def test_folding_changes_in_changes_no_answer(built, tmp_path):
+    live = LiveIndex.create(tmp_path / "live", built, compact_above=0)
+    live.apply([*(upsert(f"new-{number}", number, shop="fresh") for number in range(40)), Delete("p1"), Move("p2", "n5"), Delete("new-3")])
+    queries = np.random.default_rng(5).normal(size=(20, DIMENSION))
+    asked = [(None, None), ("n0", None), (None, ProductFilter(shop=("fresh",), brand=()))]
+    before = [live.search(queries, 30, node, wanted) for node, wanted in asked]
+    live.compact()
+    assert live.status().num_recent == 0
+    assert live.status().num_products == 300 + 40 - 1 - 1
+    for answer, (node, wanted) in zip(before, asked, strict=True):
+        after = live.search(queries, 30, node, wanted)
+        assert np.allclose(after.similarities, answer.similarities, atol=1e-5)
+        assert (np.sort(after.ids, axis=1) == np.sort(answer.ids, axis=1)).all()
+    assert (live.status().manifest.version, live.status().manifest.model_sha256) == (7, "model")
+    live = reopened(live, tmp_path / "live")
+    assert live.find("new-3") is None
+    assert live.apply([Delete("new-4")]) == 44
+    live.close()
+
+
+def test_many_changes_are_folded_in_by_themselves_while_more_arrive(built, tmp_path):
+    with LiveIndex.create(tmp_path / "live", built, compact_above=50) as live:
+        for number in range(120):
+            live.apply([upsert(f"new-{number}", number)])
+            time.sleep(0.005)
+        until = time.monotonic() + 60
+        while live.status().base == "base-00000001" and time.monotonic() < until:
+            time.sleep(0.05)
+        assert live.status().base != "base-00000001"
+        assert live.status().num_products == 420
+        assert all(live.find(f"new-{number}") is not None for number in range(120))
+
+
+def test_a_compaction_that_fails_loses_nothing_and_says_why(built, tmp_path):
+    with LiveIndex.create(tmp_path / "live", built, compact_above=0, min_recall=0.0) as live:
+        live.apply([Delete(f"p{number}") for number in range(300)])
+        with pytest.raises(NeighbourIndexError, match="can't be folded in: the index is empty"):
+            live.compact()
+        live.apply([upsert("new", 1)])
+        live.compact()
+        assert live.search(np.ones((1, DIMENSION)), 5).ids.tolist() == [["new"]]
+
+
+def test_an_index_of_another_model_takes_over_what_still_holds(built, tmp_path):
+    other = write_built(tmp_path / "other", num_products=200, seed=9, model_sha256="another model", version=8)
+    with LiveIndex.create(tmp_path / "live", built, compact_above=0) as live:
+        live.apply([Delete("p1"), Move("p2", "n5"), upsert("new", 1)])
+        live.compact()
+        live.apply([upsert("newer", 2), Move("new", "n3")])
+        installed = live.install(other)
+        assert (installed.carried, set(installed.to_embed)) == (2, {"new", "newer"})
+        assert live.find("p1") is None
+        assert live.find("p2").node_id == "n5"
+        assert (live.status().manifest.version, live.status().num_products) == (8, 199)
+    with LiveIndex.open(tmp_path / "live") as live:
+        assert (live.find("p1"), live.status().num_products) == (None, 199)
+
+
+def test_an_index_of_the_same_model_takes_over_later_changes_only(built, tmp_path):
+    with LiveIndex.create(tmp_path / "live", built, compact_above=0) as live:
+        known = live.apply([Delete("p1"), upsert("old", 1)])
+        live.apply([upsert("new", 2)])
+        assert live.install(built, since=known).carried == 1
+        assert (live.find("p1") is not None, live.find("old"), live.find("new") is not None) == (True, None, True)
+
+
+def test_another_process_cannot_open_it_meanwhile(live, tmp_path):
+    with pytest.raises(NeighbourIndexError, match="another process has this live index open"):
+        LiveIndex.open(tmp_path / "live")
+
+
+def test_an_index_is_not_created_over_another(live, built, tmp_path):
+    live.close()
+    with pytest.raises(NeighbourIndexError, match="there is a live index already"):
+        LiveIndex.create(tmp_path / "live", built)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"format_version": 1}', '{"format_version": 1, "base": "../x", "history": "", "first_log": 1}']
+)
+def test_a_damaged_pointer_is_refused(live, tmp_path, text):
+    live.close()
+    (tmp_path / "live" / "current.json").write_text(text)
+    with pytest.raises(NeighbourIndexError, match="current.json: "):
+        LiveIndex.open(tmp_path / "live")
+
+
+def test_what_a_crash_left_half_made_is_removed(live, tmp_path):
+    live.close()
+    (tmp_path / "live" / "base-00000009.partial").mkdir()
+    (tmp_path / "live" / "history-00000009.log").write_bytes(b"")
+    (tmp_path / "live" / "notes.txt").write_text("not ours")
+    LiveIndex.open(tmp_path / "live").close()
+    assert sorted(path.name for path in (tmp_path / "live").iterdir()) == [
+        ".lock", "base-00000001", "changes-00000001.log", "current.json", "notes.txt",
+    ]  # fmt: skip
+
+
+def test_a_full_disk_is_said_and_what_was_acknowledged_stays(live, tmp_path, monkeypatch):
+    live.apply([upsert("kept", 1)])
+
+    def full(file, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("similarity.change_log.os.write", full)
+    with pytest.raises(NeighbourIndexError, match="No space left on device. Make room, then open the index again"):
+        live.apply([upsert("lost", 2)])
+    monkeypatch.undo()
+    with pytest.raises(NeighbourIndexError, match="an earlier write failed"):
+        live.apply([upsert("later", 3)])
+    assert live.find("lost") is None
+    live = reopened(live, tmp_path / "live")
+    assert live.find("kept") is not None
+    assert live.apply([upsert("later", 3)]) == 2
+    live.close()
+
+
+def test_every_query_sees_whole_groups_while_changes_arrive(live):
+    """Each group replaces a pair of products by the next pair; a query must always see both of one pair."""
+    vector = np.random.default_rng(3).normal(size=DIMENSION).astype(np.float32)
+    wrong, ended = [], threading.Event()
+
+    def ask():
+        while not ended.is_set():
+            ids = live.search(vector[None], 2, None, ProductFilter(shop=("pair",))).ids[0].tolist()
+            if len({name.partition("/")[0] for name in ids}) != 1 or len(ids) != 2:
+                wrong.append(ids)
+
+    live.apply([Upsert("0/a", "n1", vector, {"shop": "pair"}), Upsert("0/b", "n1", vector, {"shop": "pair"})])
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 150):
+        new = [Upsert(f"{number}/{side}", "n1", vector, {"shop": "pair"}) for side in "ab"]
+        live.apply([*new, Delete(f"{number - 1}/a"), Delete(f"{number - 1}/b")])
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+CHANGES = st.lists(
+    st.one_of(
+        st.builds(Delete, st.sampled_from(["p0", "p1", "q0", "q1"])),
+        st.builds(Move, st.sampled_from(["p0", "p1", "q0", "q1"]), st.sampled_from([*NODES, ""])),
+        st.builds(upsert, st.sampled_from(["p0", "p1", "q0", "q1"]), st.integers(0, 9), st.sampled_from([*NODES, ""])),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(CHANGES, st.integers(1, 5))
+def test_any_changes_come_to_what_applying_them_to_a_dictionary_comes_to(changes, group):
+    catalogue = small_catalogue(30)
+    recent = RecentChanges(catalogue)
+    expected = {catalogue.product_ids[row]: (catalogue.node_id(row), catalogue.vectors[row]) for row in range(30)}
+    for start in range(0, len(changes), group):
+        recent.take(changes[start : start + group])
+    for change in changes:
+        if isinstance(change, Delete):
+            expected.pop(change.product_id, None)
+        elif isinstance(change, Upsert):
+            expected[change.product_id] = (change.node_id, change.vector / np.linalg.norm(change.vector))
+        elif change.product_id in expected:
+            expected[change.product_id] = (change.node_id, expected[change.product_id][1])
+    products = merged(catalogue, recent.view())
+    assert set(products.product_ids) == set(expected)
+    for row, product_id in enumerate(products.product_ids):
+        assert products.node_id(row) == expected[product_id][0]
+        assert np.allclose(products.vectors[row], expected[product_id][1], atol=1e-5)
+    query = np.ones((1, DIMENSION), np.float32)
+    assert ExactIndex(products).search(query, 50).ids.shape == (1, len(expected))
+
+
+def test_a_pointer_names_what_is_in_the_folder(live, tmp_path):
+    live.apply([upsert("new", 1)])
+    live.compact()
+    pointer = json.loads((tmp_path / "live" / "current.json").read_text())
+    assert (tmp_path / "live" / pointer["base"] / "manifest.json").is_file()
+    assert (tmp_path / "live" / pointer["history"]).is_file()

@@ -1,0 +1,117 @@
+"""A campaign asks as a shop would, learns with the shipped learner, and says the same for the same seed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from components.sampling.contract import known_strategies
+from few_shot.learner import learn
+from schemas.errors import LabelError, SamplingError
+from studies.judging import judge
+from studies.replay import ALL, ReplayCatalogue, ReplaySettings, campaign, totals
+from tests.studies.catalogues import OUTSIDE, UNKNOWN, frozen_catalogue, rule_of
+
+
+@pytest.fixture(scope="module")
+def frozen():
+    return frozen_catalogue()
+
+
+@pytest.fixture(scope="module")
+def replayed(frozen):
+    return ReplayCatalogue(frozen, ReplaySettings())
+
+
+def points(replayed, strategy="default", seed=0, budgets=(0, 40)):
+    return [
+        {name: value for name, value in line.items() if not name.endswith("seconds")}
+        for line in campaign(replayed, strategy, seed, budgets)
+    ]
+
+
+def test_batches_grow_and_stop_at_every_budget():
+    found = totals([0, 100, 250, 1000], ReplaySettings())
+    assert found[0] == 0
+    assert {100, 250, 1000} <= set(found)
+    assert found == sorted(set(found))
+    assert max(b / a for a, b in zip(found[5:], found[6:], strict=False)) <= 1.26
+
+
+def test_the_same_seed_gives_the_same_points_and_another_seed_others(replayed):
+    assert points(replayed) == points(replayed)
+    assert points(replayed)[-1]["by_depth"] != points(replayed, seed=1)[-1]["by_depth"]
+
+
+def test_answers_help_and_are_counted(replayed):
+    none, few, all_of_them = points(replayed, budgets=(0, 60, ALL))
+    assert [line["answers"] for line in (none, few, all_of_them)] == [0, 60, 400]
+    assert none["nodes_seen"] == 0 < few["nodes_seen"] <= all_of_them["nodes_seen"] == 20
+    assert none["hierarchical_f1"] < few["hierarchical_f1"] < all_of_them["hierarchical_f1"]
+    assert (few["case"], few["strategy"], few["budget"], few["seed"]) == ("made-up", "default", 60, 0)
+
+
+def test_zero_and_all_answers_are_scored_by_the_very_learner(frozen, replayed):
+    answers = np.where(frozen.is_test, -1, frozen.true_classes)
+    model = learn(frozen.features, answers, 0)
+    rows = replayed.test
+    logits = model.logits(frozen.features.products, frozen.features.rules, rows)
+    exact = np.exp(logits - logits.max(1, keepdims=True))
+    wanted = judge(exact / exact.sum(1, keepdims=True), frozen.true_nodes[rows], frozen.taxonomy)
+    (found,) = points(replayed, budgets=[ALL])
+    assert {name: found[name] for name in wanted} == wanted
+
+
+def test_a_group_is_asked_once_and_its_twins_share_the_answer(frozen, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "studies.replay.learn", lambda features, answers, seed: asked.append(answers.copy()) or learn(features, answers, seed)
+    )
+    (last,) = points(ReplayCatalogue(frozen, ReplaySettings()), budgets=[5000])
+    assert last["answers"] == 350  # 400 dev products, of which 100 are 50 pairs
+    assert (asked[-1][:400] == frozen.true_classes[:400]).all()
+    assert (asked[-1][400:] == -1).all()
+
+
+def test_only_products_with_a_truth_are_judged_and_one_outside_the_tree_is_a_mistake(replayed):
+    assert UNKNOWN not in replayed.test
+    assert OUTSIDE in replayed.test
+    (found,) = points(replayed, budgets=[ALL])
+    assert found["judged"] == 199
+    assert found["accuracy"] < 1
+
+
+@pytest.mark.parametrize("strategy", sorted(known_strategies()))
+def test_every_strategy_can_be_replayed(replayed, strategy):
+    assert points(replayed, strategy, budgets=[30])[0]["answers"] == 30
+
+
+def test_wrong_answers_are_as_many_as_asked_for_and_cost(frozen, replayed):
+    wrong = ReplayCatalogue(frozen, ReplaySettings(wrong=0.4))
+    (right,), (misled,) = points(replayed, budgets=[ALL]), points(wrong, budgets=[ALL])
+    assert misled["hierarchical_f1"] < right["hierarchical_f1"] - 0.05
+    assert misled["variant"] == "40 % wrong"
+
+
+def test_wrong_answers_need_another_node_to_name(frozen):
+    one = replace(frozen, true_nodes=np.full_like(frozen.true_nodes, frozen.true_nodes[0]))
+    with pytest.raises(LabelError, match="one node has no wrong answers"):
+        next(campaign(ReplayCatalogue(one, ReplaySettings(wrong=0.1)), "random", 0, [0]))
+
+
+def test_names_and_rules_can_be_hidden(frozen):
+    known = replace(frozen, features=replace(frozen.features, rules=rule_of(frozen)))
+    settings = [ReplaySettings(), ReplaySettings(with_rules=False), ReplaySettings(with_names=False, with_rules=False)]
+    with_all, no_rules, nothing = (points(ReplayCatalogue(known, each), budgets=[0])[0] for each in settings)
+    assert with_all["accuracy"] > no_rules["accuracy"] > nothing["accuracy"]
+    assert nothing["variant"] == "without rules, without names"
+
+
+def test_a_small_sample_of_the_pool_is_enough_to_go_on(frozen):
+    (found,) = points(ReplayCatalogue(frozen, ReplaySettings(scored_products=20)), budgets=[100])
+    assert 60 < found["answers"] <= 100
+
+
+def test_an_unknown_strategy_is_refused_with_the_known_ones(replayed):
+    with pytest.raises(SamplingError, match=r"'margn' is unknown.*balanced_margin"):
+        next(campaign(replayed, "margn", 0, [0]))

@@ -1,0 +1,54 @@
+"""Workers hand over what they find, and none is left behind, however a study ends."""
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from schemas.errors import AisleError, SamplingError
+from studies.workers import in_workers
+
+
+def prepare(shared):
+    def run_task(task):
+        if task == "refuse":
+            raise SamplingError("this can't be sampled")
+        if task == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        for part in range(2):
+            yield shared, task, part, os.environ["OPENBLAS_NUM_THREADS"], os.getpid()
+
+    return run_task
+
+
+def test_every_task_is_run_once_and_its_parts_come_in_order():
+    found = list(in_workers(prepare, "shared", list(range(5)), 2))
+    assert sorted(number for number, part in found if part is None) == list(range(5))
+    parts = [(number, *part[:4]) for number, part in found if part is not None]
+    assert sorted(parts) == [(task, "shared", task, part, "1") for task in range(5) for part in range(2)]
+    assert {part[4] for _, part in found if part is not None}.isdisjoint({os.getpid()})
+    assert multiprocessing.active_children() == []
+
+
+def test_no_task_needs_no_worker():
+    assert list(in_workers(prepare, None, [], 2)) == []
+
+
+def test_an_error_of_a_task_reaches_the_person_and_ends_all_workers():
+    with pytest.raises(SamplingError, match="this can't be sampled"):
+        list(in_workers(prepare, None, ["refuse", 1, 2, 3], 2))
+    assert multiprocessing.active_children() == []
+
+
+def test_a_killed_worker_is_said_with_a_way_out():
+    with pytest.raises(AisleError, match="a worker ended with code -9.*Lower --workers"):
+        list(in_workers(prepare, None, ["die"], 1))
+    assert multiprocessing.active_children() == []
+
+
+def test_stopping_in_the_middle_ends_all_workers():
+    running = in_workers(prepare, None, list(range(50)), 2)
+    next(running)
+    running.close()
+    assert multiprocessing.active_children() == []
