@@ -15,8 +15,8 @@ import numpy as np
 from grpc import StatusCode
 
 from schemas.errors import AisleError
-from serving.model_server.status import ServingError, invalid
 from serving.model_server.tensors import Array
+from serving.status import ServingError, invalid
 
 Arrays = Mapping[str, Array]
 Call = Callable[[Arrays], dict[str, Array]]

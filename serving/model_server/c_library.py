@@ -14,7 +14,7 @@ from grpc import StatusCode
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.model_server.status import ServingError, code_of_number
+from serving.status import ServingError, code_of_number
 
 Array = npt.NDArray[Any]
 _STRING_BYTES = 24  # of a TF_TString

@@ -17,7 +17,7 @@ from schemas.errors import SettingsError
 from serving.model_server.batching import BatchingParameters
 from serving.model_server.metrics import PATH
 from serving.model_server.model_config import ALL, LATEST, SPECIFIC, ModelConfig, VersionPolicy, check_configs
-from serving.model_server.status import ServingError, invalid
+from serving.status import ServingError, invalid
 
 _MAX_BYTES = 1_000_000
 _TENSORFLOW = 1  # ModelType.TENSORFLOW

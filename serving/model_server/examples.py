@@ -11,8 +11,8 @@ from grpc import StatusCode
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from serving.model_server.saved_model import Signature
-from serving.model_server.status import ServingError, invalid
 from serving.model_server.tensors import Array
+from serving.status import ServingError, invalid
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"

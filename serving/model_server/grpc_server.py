@@ -28,12 +28,13 @@ from tensorflow_serving.apis import (
 )
 
 from schemas.errors import AisleError
-from serving.model_server.inference import Inference, InFlight, target_of
+from serving.in_flight import InFlight
+from serving.model_server.inference import Inference, target_of
 from serving.model_server.metrics import Metrics
 from serving.model_server.model_config import ModelConfig
-from serving.model_server.request_log import REQUEST_ID, RequestLog, request_id
-from serving.model_server.status import ServingError, invalid, number_of_code
 from serving.model_server.tensors import array_of, proto_of
+from serving.request_log import REQUEST_ID, RequestLog, request_id
+from serving.status import ServingError, invalid, number_of_code
 
 PREDICTION = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
 MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name

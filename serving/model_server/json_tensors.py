@@ -16,8 +16,8 @@ from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import input_pb2
 
 from serving.model_server.saved_model import Signature
-from serving.model_server.status import ServingError, invalid
 from serving.model_server.tensors import Array, TensorSpec
+from serving.status import ServingError, invalid
 
 ROWS, COLUMNS = "row", "column"
 _BASE64 = "b64"

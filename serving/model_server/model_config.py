@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grpc import StatusCode
 
-from serving.model_server.status import ServingError, invalid
+from serving.status import ServingError, invalid
 
 LATEST, ALL, SPECIFIC = "latest", "all", "specific"
 _MAX_VERSION = 2**63 - 1

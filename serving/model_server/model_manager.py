@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,11 +14,10 @@ from grpc import StatusCode
 
 from serving.model_server.model_config import SPECIFIC, ModelConfig, check_configs, versions_on_disk
 from serving.model_server.saved_model import SavedModel
-from serving.model_server.status import ServingError, invalid
 from serving.model_server.versions import RetryPolicy, State, VersionState, to_load, to_unload
+from serving.status import ServingError, invalid
 
 _MAX_ENDED = 100
-_NICE = 15
 log = logging.getLogger(__name__)
 
 
@@ -198,8 +196,6 @@ class ModelManager:
     # What only the manager's thread does.
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):  # On Linux a thread has a priority of its own: requests come first.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while not self._is_closed:
             self._wake.wait(self._poll_s or None)
             self._wake.clear()

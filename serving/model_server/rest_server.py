@@ -25,8 +25,8 @@ from serving.model_server.inference import signature_of
 from serving.model_server.json_tensors import examples_input, parsed, predict_inputs, predict_response, results_response, signature_name
 from serving.model_server.metrics import CONTENT_TYPE
 from serving.model_server.model_manager import Target
-from serving.model_server.request_log import REQUEST_ID, request_id
-from serving.model_server.status import ServingError, http_status, invalid
+from serving.request_log import REQUEST_ID, request_id
+from serving.status import ServingError, http_status, invalid
 
 _ROUTE = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]{1,19})|/labels/(?P<label>[^/:]+))?"

@@ -12,8 +12,8 @@ import numpy as np
 from tensorflow.core.protobuf import config_pb2
 
 from serving.model_server.c_library import CSession
-from serving.model_server.status import ServingError
 from serving.model_server.tensors import Array, TensorSpec, check_inputs
+from serving.status import ServingError
 
 _INIT = "__saved_model_init_op"
 

@@ -15,6 +15,7 @@ from typing import Any
 from grpc import StatusCode
 
 from schemas.errors import SettingsError
+from serving.in_flight import InFlight
 from serving.model_server.batching import Batcher
 from serving.model_server.config_files import (
     check_below,
@@ -26,16 +27,16 @@ from serving.model_server.config_files import (
     ssl_context,
 )
 from serving.model_server.grpc_server import Front, GrpcServer
-from serving.model_server.inference import Inference, InFlight
+from serving.model_server.inference import Inference
 from serving.model_server.metrics import Metrics
 from serving.model_server.model_config import ModelConfig
 from serving.model_server.model_manager import Loaded, ModelManager
-from serving.model_server.request_log import ALL, RequestLog, log_to
 from serving.model_server.rest_server import RestServer
 from serving.model_server.saved_model import SavedModel, Threads
-from serving.model_server.status import ServingError
 from serving.model_server.versions import RetryPolicy
 from serving.model_server.warmup import warm_up
+from serving.request_log import ALL, RequestLog, log_to
+from serving.status import ServingError
 
 LOCALHOST = "127.0.0.1"
 # A thread that loads a model mustn't keep those that answer waiting for the interpreter's default of 5 ms each time.

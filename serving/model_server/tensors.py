@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.model_server.status import invalid
+from serving.status import invalid
 
 Array = npt.NDArray[Any]
 _FLOAT_FIELD, _DOUBLE_FIELD = b"\x2a", b"\x32"  # Tags of float_val and double_val: field 5 and 6, length-delimited.

@@ -13,8 +13,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.model_server.inference import Inference
 from serving.model_server.model_manager import Loaded
-from serving.model_server.status import ServingError, invalid
 from serving.model_server.tensors import array_of
+from serving.status import ServingError, invalid
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 _MAX_RECORDS = 1_000

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from few_shot.learner import EXPERT, LEARNT, FewShotParameters, _Learner
+from few_shot.learner import EXPERT, LEARNT, FewShotParameters, _Learner, learn
 from few_shot.rule_evidence import NoRules
 from tests.few_shot.catalogue import NUM_CLASSES, OneRule, catalogue
 
@@ -110,3 +110,10 @@ def test_every_trust_has_a_name(shop):
 def test_a_catalogue_without_rules_has_no_rule_evidence(shop):
     assert NoRules(NUM_CLASSES).of(np.arange(3)).shape == (3, NUM_CLASSES, 0)
     assert shop.learn(shop.some_answers(10)).on_rules.shape == (NUM_CLASSES, 0)
+
+
+def test_a_few_more_answers_with_the_trusts_there_are_give_nearly_the_same_model(shop):
+    before, answers = shop.learn(shop.some_answers(100)), shop.some_answers(110)
+    anew, kept = shop.learn(answers), learn(shop.frozen(), answers, 0, trusts=before.trusts)
+    assert kept.trusts == before.trusts
+    assert abs(shop.accuracy(kept) - shop.accuracy(anew)) < 0.03

@@ -10,7 +10,7 @@ from grpc import StatusCode
 
 from serving.model_server.batching import Batcher, BatchingParameters
 from serving.model_server.model_config import ModelConfig
-from serving.model_server.status import ServingError
+from serving.status import ServingError
 from tests.serving.test_protocols import ROWS, asked, refusal
 
 
