@@ -23,8 +23,10 @@ COPY encoders /build/aisle/encoders
 COPY few_shot /build/aisle/few_shot
 COPY pipeline /build/aisle/pipeline
 COPY schemas /build/aisle/schemas
+COPY serving /build/aisle/serving
 COPY similarity /build/aisle/similarity
 COPY stores /build/aisle/stores
+COPY studies /build/aisle/studies
 COPY trainer_module /build/aisle/trainer_module
 RUN python3.10 -m pip --python /opt/aisle/bin/python install --quiet --no-cache-dir --disable-pip-version-check \
         --no-deps --no-build-isolation --root /program --prefix /opt/aisle /build/aisle

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 name_only=
 [ "${1:-}" = --name-only ] && name_only=1 && shift
 target=${1:?usage: scripts/image.sh [--name-only] TARGET, as in steps}
-sources=(.dockerignore Dockerfile LICENSE components encoders few_shot locks/pipeline.txt pipeline pyproject.toml schemas setup.py similarity stores trainer_module)
+sources=(.dockerignore Dockerfile LICENSE components encoders few_shot locks/pipeline.txt pipeline pyproject.toml schemas serving setup.py similarity stores studies trainer_module)
 
 fail() {
   echo "error: $*" >&2

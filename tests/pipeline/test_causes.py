@@ -58,6 +58,6 @@ def test_errors_that_cause_each_other_end():
     assert find_cause(first) is None
 
 
-def test_every_kind_of_error_comes_back_as_itself():
-    for kind in AisleError.__subclasses__():
+def test_every_kind_of_error_a_stage_raises_comes_back_as_itself():
+    for kind in [kind for kind in AisleError.__subclasses__() if kind.__module__ == AisleError.__module__]:
         assert type(find_cause(RuntimeError(f"schemas.errors.{kind.__name__}: x"))) is kind
