@@ -12,9 +12,10 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 BIN := .venv/bin
 READY := .venv/.ready
+READY_APPS := .venv-apps/.ready
 DEMO := var/demo-catalogue
 PACKAGES := components encoders few_shot pipeline schemas serving similarity stores studies trainer_module
-LOCK := .uv/bin/uv pip compile setup.py --quiet --python-version 3.10 --no-header --no-annotate
+LOCK := .uv/bin/uv pip compile setup.py --quiet --no-header --no-annotate
 # make lock UPGRADE=1 takes the newest versions of everything, UPGRADE=NAME of one package; without it nothing drifts.
 UPGRADE ?=
 UPGRADES := $(if $(UPGRADE),$(if $(filter 1,$(UPGRADE)),--upgrade,--upgrade-package $(UPGRADE)))
@@ -26,7 +27,7 @@ OUT ?= var/chaos.json
 # make test ARGS="-k sampling" passes anything on to pytest.
 ARGS ?=
 
-.PHONY: help setup run loop test test-fast test-fuzz test-chaos check bench lock image manifests-check clean
+.PHONY: help setup setup-apps run loop test test-fast test-fuzz test-chaos check bench lock protos image manifests-check clean
 
 help: ## list the commands
 	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -35,6 +36,11 @@ setup: $(READY) ## make the environment in .venv with the program in .venv/bin/a
 
 $(READY): locks/pipeline-dev.txt setup.py scripts/setup.sh
 	scripts/setup.sh
+
+setup-apps: $(READY_APPS) ## make the small environment in .venv-apps, without TensorFlow, for aisle similar
+
+$(READY_APPS): locks/apps.txt setup.py scripts/setup.sh
+	scripts/setup.sh apps
 
 $(DEMO)/aisle.yaml: | $(READY)
 	$(BIN)/aisle demo-catalogue $(DEMO) --force >&2
@@ -65,9 +71,13 @@ check: setup ## format, lint, types, import rule, docs; in seconds
 bench: setup $(DEMO)/aisle.yaml ## measure ingest, rule matching, scoring, similarity; with CASES and REFERENCE whole rounds too
 	scripts/bench.sh $(DEMO) "$(CASES)" "$(REFERENCE)"
 
-lock: setup ## compile both lock files from setup.py again; UPGRADE=1 or UPGRADE=NAME for newer versions
-	$(LOCK) $(UPGRADES) --extra pipeline --output-file locks/pipeline.txt > /dev/null
-	$(LOCK) $(UPGRADES) --extra pipeline --extra dev --constraint locks/pipeline.txt --output-file locks/pipeline-dev.txt > /dev/null
+lock: setup ## compile the lock files from setup.py again; UPGRADE=1 or UPGRADE=NAME for newer versions
+	$(LOCK) $(UPGRADES) --python-version 3.10 --extra pipeline --output-file locks/pipeline.txt > /dev/null
+	$(LOCK) $(UPGRADES) --python-version 3.12 --extra apps --output-file locks/apps.txt > /dev/null
+	$(LOCK) $(UPGRADES) --python-version 3.10 --extra pipeline --extra dev --constraint locks/pipeline.txt --output-file locks/pipeline-dev.txt > /dev/null
+
+protos: setup ## generate Python from the .proto files of schemas/
+	scripts/protos.sh
 
 image: ## build the image of the pipeline's steps, tagged by its content; BASE=IMAGE REGISTRY=PREFIX PIP_CONF=FILE BUILDER=PROGRAM
 	BASE="$(BASE)" REGISTRY="$(REGISTRY)" PIP_CONF="$(PIP_CONF)" BUILDER="$(BUILDER)" scripts/image.sh steps
@@ -76,5 +86,5 @@ manifests-check: setup ## check the Kubernetes manifests against Kubernetes' sch
 	scripts/manifests_check.sh
 
 clean: ## remove the environment and all caches; var/, with runs and label events, stays
-	rm -rf .venv .uv .uv-cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-apps .uv .uv-cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
 	find $(PACKAGES) benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

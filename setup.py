@@ -30,6 +30,18 @@ PIPELINE = [
     "urllib3",
     "setuptools<81",  # TFX's namespaces still import pkg_resources, which 81 drops.
 ]
+# What the similarity server needs; it runs on newer Python than TFX, without TensorFlow. setuptools installs this repository there.
+APPS = [
+    "grpcio",
+    "grpcio-health-checking",
+    "grpcio-reflection",
+    "prometheus-client",
+    "protobuf",
+    "scann",
+    "setuptools",
+    "tornado",
+    "urllib3",
+]
 # A second approximate kind of similarity index, for comparison; similarity/hnsw_index.py says which.
 HNSW = ["hnswlib"]
 DEV = [
@@ -52,12 +64,12 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
     package_data={
-        "schemas": ["*.pbtxt", "*.yaml"],
+        "schemas": ["*.pbtxt", "*.proto", "*.yaml"],
         "components": ["**/*.html", "**/*.css"],
         "pipeline": ["**/*.yaml", "**/*.html"],
         "studies": ["**/*.html"],
     },
     install_requires=CORE,
-    extras_require={"pipeline": PIPELINE, "hnsw": HNSW, "dev": DEV},
+    extras_require={"apps": APPS, "pipeline": PIPELINE, "hnsw": HNSW, "dev": DEV},
     entry_points={"console_scripts": ["aisle = pipeline.cli:main"]},
 )

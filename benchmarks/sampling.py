@@ -50,7 +50,7 @@ from schemas.product import ANSWER_NODE
 RESULTS = Path(__file__).parent / "results" / "sampling.md"
 NUM_NODES, TOP_K, DIMENSION, MEMBERS, BATCH = 1_300, 10, 256, 3, 250
 _BLOCK = 10_000
-_DEFAULT = "balanced_margin"
+_DEFAULT = "typical_then_margin"
 
 
 def write_pool(folder: Path, num_products: int, seed: int = 0) -> None:

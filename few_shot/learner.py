@@ -13,6 +13,7 @@ from few_shot.frozen import FrozenFeatures
 from few_shot.sparse_expert import fit_separators
 from few_shot.stacking import fit_trusts
 from few_shot.tree_regression import fit_regression
+from few_shot.unanswered import Unanswered, draw_unanswered
 
 # Evidence learnt from answers, beside what names and rules say. The two that fade repeat all that was known without answers,
 # in a node with a answers times 1 / (1 + a) and its root, so that names are trusted less where answers say more.
@@ -46,6 +47,11 @@ class FewShotParameters:
         max_stack_scores: answers times classes that the trusts are fitted on at most.
         balance: 0 weighs answers alike, 1 nodes alike, when trusts are fitted.
         expert_scale: margins are this much shorter than log-probabilities.
+        propagation: weight in the regression of what answers say of unanswered products by way of their neighbours, all of them
+            together beside all answers; 0 leaves them out.
+        entropy_weight: in the regression, of the mean entropy of unanswered products beside the mean loss of an answer; 0 leaves
+            them out.
+        unanswered_products: drawn for the two at most.
     """
 
     penalty: float = 0.03
@@ -56,6 +62,9 @@ class FewShotParameters:
     max_stack_scores: int = 2_000_000
     balance: float = 0.35
     expert_scale: float = 4.0
+    propagation: float = 0.0
+    entropy_weight: float = 0.0
+    unanswered_products: int = 2_000
 
 
 DEFAULTS = FewShotParameters()
@@ -106,9 +115,9 @@ class _Learnt:
 
 
 class _Learner:
-    def __init__(self, features: FrozenFeatures, parameters: FewShotParameters, seed: int) -> None:
+    def __init__(self, features: FrozenFeatures, parameters: FewShotParameters, seed: int, unanswered: Unanswered | None = None) -> None:
         self.products, self.ancestry, self.known, self.rules = features.products, features.ancestry, features.known, features.rules
-        self.parameters, self.seed = parameters, seed
+        self.parameters, self.seed, self._unanswered = parameters, seed, unanswered
         self.num_classes = features.num_classes
         self.names = [evidence.name for evidence in self.known] + list(self.rules.names) + list(LEARNT)
         self._without_answers = np.array([evidence.start for evidence in self.known] + list(self.rules.starts), np.float32)
@@ -125,9 +134,9 @@ class _Learner:
         vectors = np.vstack([self.products.latent[rows], self._texts])
         of_texts = np.tile(np.arange(self.num_classes), 2)
         weights = np.r_[np.ones(len(rows)), np.full(len(of_texts), self.parameters.node_text_weight)].astype(np.float32)
-        regression = fit_regression(
-            vectors, np.r_[classes, of_texts], weights, self.ancestry, self.parameters.penalty, self._regression_steps(len(rows))
-        )
+        steps = self._regression_steps(len(rows))
+        weak = self._unanswered.weak_rows(rows, classes, self.num_classes) if self._unanswered else None
+        regression = fit_regression(vectors, np.r_[classes, of_texts], weights, self.ancestry, self.parameters.penalty, steps, weak)
         counts = np.bincount(classes, minlength=self.num_classes)
         bag = self.products.bag[rows]
         columns = np.unique(bag.indices)
@@ -258,6 +267,7 @@ def learn(
     parameters: FewShotParameters = DEFAULTS,
     progress: Callable[[str], None] = lambda line: None,
     trusts: Mapping[str, float] | None = None,
+    unanswered: np.ndarray | None = None,
 ) -> FewShotModel:
     """Learns from the answers there are.
 
@@ -269,9 +279,28 @@ def learn(
         progress: told one line a fold.
         trusts: of an earlier model, kept instead of learnt anew, which takes a third of the time. They change slowly: for a few
             more answers they are as good.
+        unanswered: int64, numbers of the products that may be learnt from without an answer where `parameters` ask for it; by
+            default all. A study leaves out those it judges by.
     """
-    learner = _Learner(features, parameters, seed)
     rows = np.flatnonzero(answers >= 0)
+    drawn = None
+    if parameters.propagation or parameters.entropy_weight:
+        drawn = _drawn(features, rows, np.flatnonzero(answers < 0) if unanswered is None else unanswered, parameters, seed)
+    learner = _Learner(features, parameters, seed, drawn)
     classes = answers[rows]
     found = learner.trusts(rows, classes, progress) if trusts is None else np.array([trusts[name] for name in learner.names])
     return learner.compiled(learner.learnt(rows, classes), found)
+
+
+def _drawn(features: FrozenFeatures, answered: np.ndarray, candidates: np.ndarray, parameters: FewShotParameters, seed: int) -> Unanswered:
+    return draw_unanswered(
+        features.products,
+        features.node_texts,
+        answered,
+        candidates,
+        parameters.unanswered_products,
+        seed,
+        parameters.propagation,
+        parameters.entropy_weight,
+        parameters.node_text_weight,
+    )

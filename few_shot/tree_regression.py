@@ -5,11 +5,20 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
+from few_shot.propagation import WeakRows
+
 _MEMORY = 6
+_SMALLEST = 1e-30
 
 
 def fit_regression(
-    vectors: np.ndarray, classes: np.ndarray, row_weights: np.ndarray, ancestry: np.ndarray, penalty: float, steps: int
+    vectors: np.ndarray,
+    classes: np.ndarray,
+    row_weights: np.ndarray,
+    ancestry: np.ndarray,
+    penalty: float,
+    steps: int,
+    weak: WeakRows | None = None,
 ) -> np.ndarray:
     """Returns the weights of each class, the sum over the weights of the class and its ancestors.
 
@@ -23,6 +32,7 @@ def fit_regression(
         ancestry: float32 `[N, C]`, 1 where the node is the class or one of its ancestors.
         penalty: half the inverse variance of a node's own weights.
         steps: of L-BFGS at most.
+        weak: unanswered products to learn from as well. With an entropy weight the loss isn't convex; the steps start at zero.
 
     Returns:
         float32 `[d + 1, C]`, the intercepts last.
@@ -30,6 +40,7 @@ def fit_regression(
     num_rows, width, num_nodes = len(vectors), vectors.shape[1] + 1, ancestry.shape[0]
     inputs = np.hstack([vectors, np.ones((num_rows, 1), np.float32)])
     rows = np.arange(num_rows)
+    weak_inputs = None if weak is None else np.hstack([weak.vectors, np.ones((len(weak.vectors), 1), np.float32)])
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         own = flat.reshape(width, num_nodes).astype(np.float32)
@@ -40,11 +51,35 @@ def fit_regression(
         scores *= row_weights[:, None]
         gradient = (inputs.T @ scores) @ ancestry.T + penalty * own
         value = float((row_weights * (log_sum - right)).sum(dtype=np.float64) + 0.5 * penalty * (own * own).sum(dtype=np.float64))
+        if weak is not None and weak_inputs is not None:
+            weak_scores = weak_inputs @ (own @ ancestry)
+            value += _weak_loss_in_place(weak_scores, weak)
+            gradient += (weak_inputs.T @ weak_scores) @ ancestry.T
         return value, gradient.ravel().astype(np.float64)
 
     found = minimize(loss, np.zeros(width * num_nodes), jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxcor": _MEMORY})
     shared: np.ndarray = found.x.reshape(width, num_nodes).astype(np.float32) @ ancestry
     return shared
+
+
+def _weak_loss_in_place(scores: np.ndarray, weak: WeakRows) -> float:
+    """Makes scores `[m, C]` the gradient of the loss of unanswered products with respect to them, and returns that loss.
+
+    A row's loss is its weight times the cross-entropy to its target, plus the entropy weight times its own entropy
+    (Grandvalet and Bengio 2005).
+    """
+    of_targets = (weak.targets * scores).sum(axis=1)
+    log_sum = _softmax_in_place(scores)
+    weights = weak.target_weights * weak.targets.sum(axis=1)
+    value = float((weights * log_sum - weak.target_weights * of_targets).sum(dtype=np.float64))
+    gradient = weights[:, None] * scores - weak.target_weights[:, None] * weak.targets
+    if weak.entropy_weight:
+        logarithms = np.log(np.maximum(scores, _SMALLEST))
+        entropy = -(scores * logarithms).sum(axis=1)
+        value += weak.entropy_weight * float(entropy.sum(dtype=np.float64))
+        gradient -= np.float32(weak.entropy_weight) * scores * (logarithms + entropy[:, None])
+    scores[...] = gradient
+    return value
 
 
 def _softmax_in_place(scores: np.ndarray) -> np.ndarray:

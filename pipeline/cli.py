@@ -25,6 +25,7 @@ VERBS = {
     "diff": ("diff", "show how two versions differ, down to the products that changed"),
     "rollback": ("rollback", "make the previous pair of model and index live again"),
     "serve": ("serve", "answer over TensorFlow Serving's gRPC and REST protocol"),
+    "similar": ("similar", "answer which products are similar, over gRPC and REST"),
     "compile": ("compile", "write the pipeline as a specification for Kubeflow"),
     "submit": ("submit", "submit the pipeline to Kubeflow, as a run or on a schedule"),
     "study": ("study", "measure how many answers a catalogue needs, by replaying the labelling of one whose truth is known"),

@@ -216,6 +216,8 @@ def training_config(plan: RunPlan) -> dict[str, Any]:
     return {
         "features": plan.features,
         "family": settings["model"]["family"],
+        "compare_with": list(settings["model"]["compare_with"]),
+        "compare_above": settings["model"]["compare_above"],
         "parameters": settings["model"]["parameters"],
         "phases": list(settings["phases"]),
         "seed": settings["run"]["seed"],

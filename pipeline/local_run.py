@@ -116,7 +116,8 @@ def run_plan(plan: RunPlan, stream: TextIO, until: str = "") -> dict[str, Any]:
     Raises:
         AisleError: a stage refused its input.
     """
-    family(plan.settings["model"]["family"])  # An unknown one is refused now, not when training starts.
+    for name in (plan.settings["model"]["family"], *plan.settings["model"]["compare_with"]):
+        family(name)  # An unknown one is refused now, not when training starts.
     root = Path(plan.settings["run"]["root"])
     schema_file = write_schema(plan, root / "inputs")
     composed = create_pipeline(plan, schema_file, until=until)

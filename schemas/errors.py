@@ -93,6 +93,18 @@ class NeighbourIndexError(AisleError):
     """A similarity index that can't be built, read or trusted."""
 
 
+class IndexWriteError(NeighbourIndexError):
+    """Changes that a similarity index can't keep now, though nothing is wrong with them: a failed disk, a closed index."""
+
+    http_status = 503
+
+
+class IndexSwappedError(NeighbourIndexError):
+    """Changes meant for another version of a similarity index than the one that is there now."""
+
+    http_status = 409
+
+
 class StoreError(AisleError):
     """A store that can't be opened, read or appended to."""
 

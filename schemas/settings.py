@@ -125,11 +125,12 @@ class SamplingSettings:
     """How the next products to label are chosen."""
 
     strategy: str = setting(
-        "balanced_margin",
+        "typical_then_margin",
         "Strategy of the sampler; docs/sampling.md says what each does.",
         choices=(
             *("random", "least_confidence", "margin", "entropy", "balanced_margin", "vote_entropy", "consensus_divergence"),
-            *("gradient_length", "information_density", "typical_points", "badge", "gradient_kmeans", "rare_nodes"),
+            *("gradient_length", "information_density", "typical_points", "typical_then_margin", "badge"),
+            *("gradient_kmeans", "rare_nodes"),
         ),
     )
     batch_size: int = setting(250, "Products in a batch.", minimum=1, maximum=1_000_000)
@@ -191,6 +192,8 @@ class ModelSettings:
     family: str = setting("few_shot", "Model family, by name: few_shot, linear, feed_forward or wide_and_deep.")
     features: str = setting("", "Feature config, relative to the configuration file. Empty: the one that ships.")
     parameters: Mapping[str, Any] = setting({}, "Hyper-parameters of the family that differ from its defaults.")
+    compare_with: tuple[str, ...] = setting((), "Families to compare it with on held-out answers; the most accurate is trained.")
+    compare_above: int = setting(20_000, "Answers from which families are compared.", minimum=1)
     warm_start: bool = setting(False, "Start from the weights of the latest blessed model.")
 
 

@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Makes the pipeline environment: uv in .uv, Python 3.10 with the pinned packages in .venv. Start it with `make setup`.
+# Makes an environment: uv in .uv, a Python with the pinned packages in .venv, or of the similarity server in .venv-apps.
+# Start it with `make setup` or `make setup-apps`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 UV_VERSION=0.9.30
-PYTHON_VERSION=3.10 # docs/decisions/0001-python-3-10-and-the-pinned-tfx-environment.md
 uv=.uv/bin/uv
+case "${1:-pipeline}" in
+  pipeline) PYTHON_VERSION=3.10 venv=.venv lock=locks/pipeline-dev.txt ;; # docs/decisions/0001-python-3-10-and-the-pinned-tfx-environment.md
+  apps) PYTHON_VERSION=3.12 venv=.venv-apps lock=locks/apps.txt ;;
+esac
 
 say() { echo "setup: $*" >&2; }
 fail() {
@@ -52,11 +56,11 @@ find_python() {
 }
 
 make_venv() {
-  is_wanted_python .venv/bin/python && return
+  is_wanted_python "$venv/bin/python" && return
   local python
   python=$(find_python)
   say "environment with $python"
-  "$uv" venv --quiet --clear --python "$python" .venv
+  "$uv" venv --quiet --clear --python "$python" "$venv"
 }
 
 has_headers() {
@@ -65,15 +69,17 @@ has_headers() {
 
 # Some pins have no wheel; pyfarmhash and crcmod among them are compiled.
 install_packages() {
-  scripts/apt.sh c++ g++
-  has_headers || scripts/apt.sh "Python.h of $PYTHON_VERSION" "python$PYTHON_VERSION-dev"
-  say "$(wc -l < locks/pipeline-dev.txt) packages"
-  "$uv" pip sync --quiet --compile-bytecode --python .venv/bin/python locks/pipeline-dev.txt
-  "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+  if [ "$venv" = .venv ]; then
+    scripts/apt.sh c++ g++
+    has_headers || scripts/apt.sh "Python.h of $PYTHON_VERSION" "python$PYTHON_VERSION-dev"
+  fi
+  say "$(wc -l < "$lock") packages"
+  "$uv" pip sync --quiet --compile-bytecode --python "$venv/bin/python" "$lock"
+  "$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
 }
 
 bootstrap_uv
 make_venv
 install_packages
-touch .venv/.ready
-say "done: .venv/bin/aisle --help"
+touch "$venv/.ready"
+say "done: $venv/bin/aisle --help"

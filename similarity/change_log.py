@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from schemas.errors import NeighbourIndexError
+from schemas.errors import IndexWriteError, NeighbourIndexError
 from similarity.changes import Change, decoded, encoded
 
 _HEAD = struct.Struct("<8sII")  # What it is, its format version, the vectors' dimension.
@@ -41,17 +41,17 @@ class ChangeLog:
         """Writes changes, waits until they are on disk, and returns the sequence number of the last.
 
         Raises:
-            NeighbourIndexError: the disk is full or failed, now or before; nothing more is taken then, because nobody can know
+            IndexWriteError: the disk is full or failed, now or before; nothing more is taken then, because nobody can know
                 what the last frame came to.
         """
         if self.broken:
-            raise NeighbourIndexError(f"{self.path}: an earlier write failed ({self.broken}). Open the index again.")
+            raise IndexWriteError(f"{self.path}: an earlier write failed ({self.broken}). Open the index again.")
         try:
             _write(self._file, _frame(self.next_sequence, changes))
             os.fsync(self._file)
         except OSError as error:
             self.broken = str(error)
-            raise NeighbourIndexError(f"{self.path}: the changes can't be kept: {error}. Make room, then open the index again.") from None
+            raise IndexWriteError(f"{self.path}: the changes can't be kept: {error}. Make room, then open the index again.") from None
         self.next_sequence += len(changes)
         return self.next_sequence - 1
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import NeighbourIndexError
+from schemas.errors import IndexSwappedError, IndexWriteError, NeighbourIndexError
 from similarity.arrays import BoolArray, FloatArray, Ranked
 from similarity.change_log import ChangeLog, create_log, read_log
 from similarity.changes import Change, Upsert, checked, latest
@@ -109,8 +109,8 @@ class _Moment:
 class _Waiting:
     """A group of changes that somebody waits for."""
 
-    def __init__(self, changes: Sequence[Change]) -> None:
-        self.changes = changes
+    def __init__(self, changes: Sequence[Change], version: int | None) -> None:
+        self.changes, self.version = changes, version
         self.sequence = 0
         self.error: NeighbourIndexError | None = None
 
@@ -249,16 +249,32 @@ class LiveIndex:
         """Returns a product as it is now, None where it isn't there."""
         return self._recent.find(product_id)
 
-    def apply(self, changes: Sequence[Change]) -> int:
+    @property
+    def version(self) -> int:
+        """Number of the index, and of the model whose vectors it holds."""
+        return self._moment.manifest.version
+
+    @property
+    def dimension(self) -> int:
+        """Length of its vectors."""
+        return self._moment.manifest.dimension
+
+    def apply(self, changes: Sequence[Change], version: int | None = None) -> int:
         """Keeps changes, all or none, and returns the sequence number of the last; they are visible from then on.
 
+        Args:
+            changes: what happens.
+            version: of the index they are meant for; None: whichever is there.
+
         Raises:
-            NeighbourIndexError: a change that can't be taken, which one it says; too many at once; or a disk that failed.
+            NeighbourIndexError: a change that can't be taken, which one it says; or too many at once.
+            IndexSwappedError: another version is there now, and nothing was changed.
+            IndexWriteError: a disk that failed, or a closed index.
         """
         if len(changes) > _MAX_CHANGES_AT_ONCE:
             raise NeighbourIndexError(f"{len(changes):,} changes at once; at most {_MAX_CHANGES_AT_ONCE:,} are taken. Send groups.")
         dimension = self._moment.index.products.dimension
-        group = _Waiting([checked(change, self._node_numbers, dimension) for change in changes])
+        group = _Waiting([checked(change, self._node_numbers, dimension) for change in changes], version)
         if not changes:
             return self._moment.sequence
         with self._queue_lock:
@@ -364,6 +380,13 @@ class LiveIndex:
         """Writes and shows all groups that wait; whoever waits finds theirs done."""
         with self._queue_lock:
             groups, self._queue = self._queue, []
+        now = self._moment.manifest.version
+        for group in groups:
+            if group.version not in (None, now):
+                group.error = IndexSwappedError(f"the changes are for index {group.version}, index {now} is there. Make them for that one.")
+        groups = [group for group in groups if group.error is None]
+        if not groups:
+            return
         changes = [change for group in groups for change in group.changes]
         first = self._log.next_sequence
         try:
@@ -383,7 +406,7 @@ class LiveIndex:
 
     def _refuse_closed(self) -> None:
         if self._closed:
-            raise NeighbourIndexError(f"{self._folder.path}: the live index is closed. Open it again.")
+            raise IndexWriteError(f"{self._folder.path}: the live index is closed. Open it again.")
 
     def _allowed(self, now: _Moment, rows: slice, wanted: ProductFilter | None) -> BoolArray | None:
         alive = now.recent.built_alive(rows)

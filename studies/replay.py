@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from components.sampling.contract import find_strategy
 from components.scored_pool import CANDIDATE, COMMITTEE_NODES, PoolManifest, ScoredPool
 from few_shot.evidence import NodeTexts, RuleEvidence
 from few_shot.frozen import FrozenFeatures
-from few_shot.learner import FewShotModel, learn
+from few_shot.learner import DEFAULTS, FewShotModel, FewShotParameters, learn
 from few_shot.rule_evidence import NoRules
 from pipeline.demo.labeller import SimulatedLabeller
 from schemas.product import DEV
@@ -44,6 +44,8 @@ class ReplaySettings:
         scored_products: unasked products scored in a round at most, drawn at random.
         wrong: share of wrong answers.
         with_rules, with_names: whether the learner may read them.
+        within_dev: whether a part of dev is judged in the place of the test products, which nobody looks at then.
+        learner: how it learns.
     """
 
     batches: tuple[int, ...] = (10, 15, 25)
@@ -53,6 +55,8 @@ class ReplaySettings:
     wrong: float = 0.0
     with_rules: bool = True
     with_names: bool = True
+    within_dev: bool = False
+    learner: FewShotParameters = DEFAULTS
 
     @property
     def variant(self) -> str:
@@ -61,6 +65,8 @@ class ReplaySettings:
             (f"{100 * self.wrong:g} % wrong", self.wrong > 0),
             ("without rules", not self.with_rules),
             ("without names", not self.with_names),
+            ("within dev", self.within_dev),
+            *((f"{name}={value}", value != getattr(DEFAULTS, name)) for name, value in asdict(self.learner).items()),
         )
         return ", ".join(text for text, holds in said if holds)
 
@@ -91,7 +97,8 @@ class ReplayCatalogue:
         self.catalogue, self.settings = catalogue, settings
         self.features = _seen(catalogue.features, settings)
         self.classes = catalogue.true_classes
-        self.pool = np.flatnonzero(~catalogue.is_test & (self.classes >= 0))
+        self.dev = np.flatnonzero(~catalogue.is_test)
+        self.pool = self.dev[self.classes[self.dev] >= 0]
         self.test = np.flatnonzero(catalogue.is_test & (catalogue.true_nodes != NO_GOLD))
         self.groups = np.asarray(catalogue.features.products.groups)
         self.node_ids = np.array(catalogue.taxonomy.exclusive_ids, dtype=object)
@@ -237,7 +244,8 @@ class _Campaign:
     def refit(self) -> None:
         """Learns from the answers there are."""
         started_s = time.process_time()
-        model = learn(self._replayed.features, self._answers, self._seed)
+        replayed = self._replayed
+        model = learn(replayed.features, self._answers, self._seed, replayed.settings.learner, unanswered=replayed.dev)
         self._models = [model, *self._models][:_COMMITTEE]
         self._round_learn_s = time.process_time() - started_s
         self._learn_s += self._round_learn_s

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.sampling.contract import find_strategy
+from few_shot.learner import DEFAULTS
 from pipeline.commands.options import write_note
 from pipeline.interrupts import signals_as_interrupts
 from pipeline.progress import Progress
 from schemas.errors import SettingsError
+from studies.dev_split import judged_within_dev
 from studies.front import front_settings, frozen_folder, learner_code
 from studies.frozen_catalogue import load_catalogue
+from studies.learner_options import learner_parameters
 from studies.reference import reference_lines
 from studies.replay import ALL, DEFAULT, Budget, ReplayCatalogue, ReplaySettings, campaign
 from studies.report import show_report
@@ -48,7 +51,8 @@ class _Shared:
 
 def prepare(shared: _Shared) -> Callable[[_Task], Iterator[Line]]:
     """Loads the catalogue in a worker's process, and returns what runs a campaign there."""
-    replayed = ReplayCatalogue(load_catalogue(shared.folder), shared.settings)
+    catalogue = load_catalogue(shared.folder)
+    replayed = ReplayCatalogue(judged_within_dev(catalogue) if shared.settings.within_dev else catalogue, shared.settings)
 
     def run_task(task: _Task) -> Iterator[Line]:
         for line in campaign(replayed, task.strategy, task.seed, task.budgets):
@@ -68,6 +72,8 @@ def replay(args: argparse.Namespace) -> int:
         wrong=args.wrong,
         with_rules=not args.without_rules,
         with_names=not args.without_names,
+        within_dev=args.within_dev,
+        learner=learner_parameters(args.learner),
     )
     for strategy in args.strategies:
         if strategy != DEFAULT:
@@ -97,7 +103,7 @@ def replay(args: argparse.Namespace) -> int:
 
 def _made_by(catalogue: str, settings: ReplaySettings) -> str:
     """Returns a digest of what makes points comparable; the variant stands in each line and may differ."""
-    shared = dataclasses.replace(settings, wrong=0.0, with_rules=True, with_names=True)
+    shared = dataclasses.replace(settings, wrong=0.0, with_rules=True, with_names=True, within_dev=False, learner=DEFAULTS)
     text = json.dumps([catalogue, learner_code(), dataclasses.asdict(shared)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

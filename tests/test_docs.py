@@ -33,7 +33,7 @@ FOLDERS = (
     "trainer_module",
 )
 # Keys of sections that a user names or numbers, which have no default to be found by.
-NAMED_SECTIONS = ("networks.", "phases.", "encoders.")
+NAMED_SECTIONS = ("networks.", "phases.", "encoders.", "model.parameters.")
 
 
 def code_blocks(page, language):

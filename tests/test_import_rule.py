@@ -80,6 +80,8 @@ def made_up_packages(folder, **extra):
         (folder / package).mkdir()
         (folder / package / "__init__.py").write_text("")
         (folder / package / "made_up.py").write_text(extra.get(package, ""))
+    for server in ("model_server", "similarity_server"):
+        (folder / "serving" / f"{server}.py").write_text(extra.get(server, ""))
 
 
 def test_allowed_imports_pass(tmp_path):
@@ -104,6 +106,8 @@ def test_allowed_imports_pass(tmp_path):
         ("pipeline", "import studies.made_up", "Code points down, never sideways"),
         ("serving", "import trainer_module.made_up", "The model crosses as a SavedModel: no stage imports what made it"),
         ("serving", "import components.made_up", "Code points down, never sideways"),
+        ("similarity_server", "import tensorflow", "The similarity server knows no TensorFlow and no model server"),
+        ("similarity_server", "import serving.model_server", "The similarity server knows no TensorFlow and no model server"),
     ],
 )
 def test_a_made_up_violation_is_caught(tmp_path, package, line, contract):

@@ -10,12 +10,11 @@ import numpy as np
 import scipy.sparse as sp
 import tensorflow as tf
 
+from trainer_module.gradient_steps import GradientSteps
 from trainer_module.hyperparameters import HyperParameters, Phase
-from trainer_module.layout import NetworkInputs
-from trainer_module.losses import exclusive_loss, non_negative_rule_loss, weighted_rule_loss
 from trainer_module.node_texts import NodeBags
-from trainer_module.optimizer import LazyAdam
-from trainer_module.schedule import Batch, epoch, epoch_steps, playable
+from trainer_module.schedule import epoch, epoch_steps, playable
+from trainer_module.semi_supervised import SemiSupervisedSteps, learns_from_unanswered
 from trainer_module.training_data import TrainingData
 from trainer_module.zoo.contract import LearnsAnswers, Network
 
@@ -43,68 +42,6 @@ class FitReport:
     num_answers: int
     num_rule_products: int
     trusts: dict[str, float]
-
-
-class _Trainer:
-    """One network, its optimiser, and the traced step."""
-
-    def __init__(self, network: Network, data: TrainingData, hyper: HyperParameters, num_nodes: int) -> None:
-        self.network, self.data, self.hyper = network, data, hyper
-        self._variables = list(network.weights.values())
-        self._optimizer = LazyAdam(self._variables)
-        coverage = np.asarray(data.rules.mean(axis=0)).ravel() if data.rules.shape[0] else np.zeros(num_nodes)
-        self._priors = tf.constant(np.minimum(coverage * hyper.class_prior, 0.9), tf.float32)
-        self._class_weights = tf.constant(class_weights(data.answers[data.answered], network_width(network, data), hyper.class_weights))
-        self._step = tf.function(self._one_step, reduce_retracing=True)
-
-    def run(self, batch: Batch, learning_rate: float, rule_loss_weight: float) -> None:
-        """Takes one step."""
-        inputs = self.data.inputs(batch.rows)
-        self._step(
-            inputs,
-            tf.constant(self.data.answers[batch.rows]),
-            tf.constant(batch.exclusive),
-            tf.constant(self.data.rule_targets(batch.rows)),
-            tf.constant(batch.rule_based),
-            tf.constant(learning_rate, tf.float32),
-            tf.constant(rule_loss_weight, tf.float32),
-        )
-
-    def _one_step(
-        self,
-        inputs: NetworkInputs,
-        classes: tf.Tensor,
-        trains_exclusive: tf.Tensor,
-        targets: tf.Tensor,
-        trains_rules: tf.Tensor,
-        learning_rate: tf.Tensor,
-        rule_loss_weight: tf.Tensor,
-    ) -> None:
-        with tf.GradientTape() as tape:
-            outputs = self.network(inputs, training=True)
-            weights = trains_exclusive * tf.gather(self._class_weights, tf.maximum(classes, 0))
-            loss = exclusive_loss(outputs.exclusive, classes, weights)
-            if self.hyper.rule_loss == "non_negative":
-                loss += rule_loss_weight * non_negative_rule_loss(outputs.rule_based, targets, trains_rules, self._priors)
-            else:
-                rule_loss = weighted_rule_loss(outputs.rule_based, targets, trains_rules, self.hyper.unlabelled_weight)
-                loss += rule_loss_weight * rule_loss
-        self._optimizer.apply(tape.gradient(loss, self._variables), self._variables, learning_rate)
-
-
-def network_width(network: Network, data: TrainingData) -> int:
-    """Returns C, the number of exclusive nodes the network scores."""
-    rows = np.zeros(1, np.int64)
-    return int(network(data.inputs(rows)).exclusive.shape[1])
-
-
-def class_weights(classes: np.ndarray, num_classes: int, how: str) -> np.ndarray:
-    """Returns float32 `[num_classes]`, of mean 1 over the answers, within [0.1, 10]."""
-    counts = np.bincount(classes, minlength=num_classes).astype(np.float64)
-    power = {"none": 0.0, "balanced": 1.0, "square_root": 0.5}[how]
-    weights = np.maximum(counts, 1.0) ** -power
-    mean = (weights * counts).sum() / max(counts.sum(), 1.0)
-    return np.clip(weights / max(mean, 1e-12), 0.1, 10.0).astype(np.float32) if counts.sum() else np.ones(num_classes, np.float32)
 
 
 def held_out(data: TrainingData, share: float) -> np.ndarray:
@@ -142,13 +79,13 @@ def fit(
     validation = held_out(data, hyper.validation_share)
     report = None
     if validation.any():
-        network, epochs, best = _run(build(), data, hyper, phases, seed, num_nodes, validation, progress, nodes)
+        network, epochs, best = _run(build, data, hyper, phases, seed, num_nodes, validation, progress, nodes)
         report = best
         if not hyper.refit:
             return network, _report(network, epochs, best, int(((data.answers >= 0) & ~validation).sum()), _rule_rows(data, hyper, seed))
         phases = [Phase(max(epochs[k], 0.01), p.rule_based, p.exclusive) for k, p in enumerate(phases)]
         progress(f"refit epochs={epochs}")
-    network, epochs, _ = _run(build(), data, hyper, phases, seed, num_nodes, np.zeros(len(data.answers), bool), progress, nodes)
+    network, epochs, _ = _run(build, data, hyper, phases, seed, num_nodes, np.zeros(len(data.answers), bool), progress, nodes)
     return network, _report(network, epochs, report, len(data.answered), _rule_rows(data, hyper, seed))
 
 
@@ -164,7 +101,7 @@ def _rule_rows(data: TrainingData, hyper: HyperParameters, seed: int) -> np.ndar
 
 
 def _run(
-    network: Network,
+    build: Callable[[], Network],
     data: TrainingData,
     hyper: HyperParameters,
     phases: Sequence[Phase],
@@ -174,16 +111,20 @@ def _run(
     progress: Callable[[str], None],
     nodes: Callable[[], NodeBags] | None,
 ) -> tuple[Network, list[float], dict[str, float] | None]:
+    network = build()
+    in_one_go = isinstance(network, LearnsAnswers)
+    teacher = build() if learns_from_unanswered(hyper) and not in_one_go else None
     tf.random.set_seed(seed)
     rng = np.random.default_rng(seed)
     answered = data.answered[~validation[data.answered]]
     rule_rows = _rule_rows(data, hyper, seed)
     if not len(data.answers):
         return network, [0.0 for _ in phases], None
-    trainer = _Trainer(network, data, hyper, num_nodes)
-    stopper = _Stopper(network, data, np.flatnonzero(validation), hyper.patience)
+    trainer = GradientSteps(network, data, hyper, num_nodes)
+    if teacher:
+        trainer = SemiSupervisedSteps(network, teacher, data, hyper, num_nodes, seed)
+    stopper = _Stopper(trainer.fitted, data, np.flatnonzero(validation), hyper.patience)
     epochs: list[float] = []
-    in_one_go = isinstance(network, LearnsAnswers)
     for k, asked in enumerate(phases):
         phase = playable(asked, 0 if in_one_go else len(answered), len(rule_rows))
         stops_early = validation.any() and k == len(phases) - 1 and not in_one_go
@@ -193,11 +134,11 @@ def _run(
         taught = replace(data, answers=np.where(validation, -1, data.answers), rules=rules)
         network.learn_answers(taught, nodes() if nodes else None, seed, progress)
         return network, epochs, validation_scores(network, data, np.flatnonzero(validation)) if validation.any() else None
-    return network, epochs, stopper.best if validation.any() else None
+    return trainer.fitted, epochs, stopper.best if validation.any() else None
 
 
 def _run_phase(
-    trainer: _Trainer,
+    trainer: GradientSteps,
     phase: Phase,
     answered: np.ndarray,
     rule_rows: np.ndarray,
@@ -211,7 +152,7 @@ def _run_phase(
     rule_loss_weight = hyper.rule_loss_weight if phase.exclusive > 0 else 1.0
     while step < total:
         for batch in epoch(phase, answered, rule_rows, hyper.batch_size, rng):
-            trainer.run(batch, hyper.learning_rate * (1.0 - 0.9 * step / total), rule_loss_weight)
+            trainer.run(batch, hyper.learning_rate * (1.0 - 0.9 * step / total), rule_loss_weight, step / total)
             step += 1
             if step >= total:
                 break

@@ -51,6 +51,16 @@ class HyperParameters:
         patience: epochs without a better validation loss before a phase stops.
         refit: after early stopping, fit again on every answer for the epochs that were best.
         max_rule_products: products trained on for the rule_based head at most.
+        entropy_weight: of the mean entropy of unanswered products in the exclusive head's loss (Grandvalet and Bengio 2005);
+            0, the default, leaves them out, as it does with the next two weights.
+        mean_teacher_weight: of the squared distance to what a teacher says that averages earlier weights (Tarvainen and Valpola
+            2017), reached over the first third of a phase. The teacher is what is exported. Not for the family few_shot.
+        propagation: weight of what answers say of unanswered products by way of their neighbours (Zhou et al. 2004), all of them
+            beside all answers; for the family few_shot only.
+        mean_teacher_decay: share of the teacher's weights that a step keeps. With few answers a phase is some 70 steps, of which
+            a teacher must remember a small part: at 0.99 it was still half what it was before the phase.
+        unanswered_share: unanswered products a step, as a share of `batch_size`, where one of their weights isn't 0.
+        unanswered_products: drawn once for the family few_shot at most, where one of their weights isn't 0.
     """
 
     embedding_size: int = 128
@@ -70,6 +80,12 @@ class HyperParameters:
     patience: int = 3
     refit: bool = True
     max_rule_products: int = 500_000
+    entropy_weight: float = 0.0
+    mean_teacher_weight: float = 0.0
+    mean_teacher_decay: float = 0.9
+    propagation: float = 0.0
+    unanswered_share: float = 1.0
+    unanswered_products: int = 2_000
 
     def to_json(self) -> str:
         """Returns every value as indented JSON."""
@@ -91,6 +107,12 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "validation_share": (0, 0.5),
     "patience": (1, 1000),
     "max_rule_products": (1, 100_000_000),
+    "entropy_weight": (0, 100),
+    "mean_teacher_weight": (0, 1000),
+    "mean_teacher_decay": (0, 0.99999),
+    "propagation": (0, 100),
+    "unanswered_share": (0.01, 100),
+    "unanswered_products": (1, 20_000),
 }
 
 

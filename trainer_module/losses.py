@@ -17,6 +17,38 @@ def exclusive_loss(logits: tf.Tensor, classes: tf.Tensor, weights: tf.Tensor) ->
     return tf.reduce_sum(entropy * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
 
 
+def entropy_loss(logits: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Returns the mean entropy of the exclusive head's distribution, 0 without products.
+
+    A boundary between nodes that runs where products are dense leaves many of them undecided; one that runs between them doesn't.
+
+    Args:
+        logits: float32 `[n, C]`.
+        weights: float32 `[n]`, 0 for products that don't count.
+
+    Source:
+        Grandvalet and Bengio 2005, Semi-supervised learning by entropy minimization, NeurIPS 17.
+    """
+    logarithms = tf.nn.log_softmax(logits)
+    entropy = -tf.reduce_sum(tf.exp(logarithms) * logarithms, axis=1)
+    return tf.reduce_sum(entropy * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
+
+
+def consistency_loss(student: tf.Tensor, teacher: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Returns the mean over products of the squared distance between two distributions, 0 without products.
+
+    Args:
+        student: logits float32 `[n, C]`.
+        teacher: logits float32 `[n, C]`; no gradient flows into them.
+        weights: float32 `[n]`, 0 for products that don't count.
+
+    Source:
+        Tarvainen and Valpola 2017, Mean teachers are better role models, NeurIPS 30.
+    """
+    distances = tf.reduce_sum((tf.nn.softmax(student) - tf.stop_gradient(tf.nn.softmax(teacher))) ** 2, axis=1)
+    return tf.reduce_sum(distances * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
+
+
 def weighted_rule_loss(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, unlabelled_weight: float) -> tf.Tensor:
     """Returns the mean over products of the summed cross-entropy over nodes; what no rule said counts less.
 

@@ -45,7 +45,6 @@ class Prepared:
     layout: Layout
     data: TrainingData
     parameters: dict[str, Any]
-    phases: list[Phase]
 
     @property
     def axis_names(self) -> dict[str, list[str]]:
@@ -57,14 +56,18 @@ class Prepared:
         """The names of the nodes, read as if they were products."""
         return node_bags(self.taxonomy, self.layout, self.transform_output, self.config.get("encoders", ()))
 
-    def builder(self, hyper: HyperParameters) -> Callable[[], Network]:
-        """Returns what makes a fresh network, warm-started from the baseline where one is named."""
+    def phases(self, name: str) -> list[Phase]:
+        """Returns the objective schedule: the settings', else the family's own."""
+        return [Phase(**phase) for phase in self.config["phases"]] or list(default_phases(name))
+
+    def builder(self, hyper: HyperParameters, name: str) -> Callable[[], Network]:
+        """Returns what makes a fresh network of the family, warm-started from the baseline where one is named."""
         config, names = self.config, self.axis_names
 
         def build() -> Network:
-            network = family(config["family"])(self.layout, self.tree, hyper, np.random.default_rng(config["seed"]))
+            network = family(name)(self.layout, self.tree, hyper, np.random.default_rng(config["seed"]))
             if config["baseline"]:
-                carried = load_weights(Path(config["baseline"]) / EXTRA, config["family"], network, names)
+                carried = load_weights(Path(config["baseline"]) / EXTRA, name, network, names)
                 log.info("warm_start carried=%.3f", carried)
             return network
 
@@ -74,7 +77,8 @@ class Prepared:
 def prepared(fn_args: FnArgs) -> Prepared:
     """Returns what `fn_args` names, read.
 
-    `fn_args.custom_config` holds `taxonomy` (a file), `features`, `family`, `parameters`, `phases`, `seed`, `top_k`,
+    `fn_args.custom_config` holds `taxonomy` (a file), `features`, `family`, `compare_with` and `compare_above` (other families, and
+    the answers from which they are tried), `parameters`, `phases`, `seed`, `top_k`,
     `baseline` (a SavedModel to start from, or empty), `tuner` and `made_from` (digests of the inputs).
     """
     tf.config.experimental.enable_op_determinism()  # Else threads add floats in the order they happen to come.
@@ -91,7 +95,6 @@ def prepared(fn_args: FnArgs) -> Prepared:
         layout=layout,
         data=read_training_data(_files(fn_args.train_files), transform_output.transformed_feature_spec(), layout, tree),
         parameters={**config["parameters"], **(fn_args.hyperparameters or {}).get("values", {})},
-        phases=[Phase(**phase) for phase in config["phases"]] or list(default_phases(config["family"])),
     )
 
 

@@ -59,6 +59,12 @@ def epoch(phase: Phase, exclusive_rows: np.ndarray, rule_rows: np.ndarray, batch
         yield Batch(np.r_[mine, theirs].astype(np.int64), trains_exclusive, 1.0 - trains_exclusive)
 
 
+def joined_by(batch: Batch, rows: np.ndarray) -> Batch:
+    """Returns a batch with more rows at its end, which train neither head."""
+    nothing = np.zeros(len(rows), np.float32)
+    return Batch(np.r_[batch.rows, rows].astype(np.int64), np.r_[batch.exclusive, nothing], np.r_[batch.rule_based, nothing])
+
+
 def _dealt(rows: np.ndarray, size: int, steps: int, rng: np.random.Generator) -> np.ndarray:
     if not size or not len(rows):
         return np.zeros([steps, 0], np.int64)

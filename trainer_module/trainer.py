@@ -10,11 +10,14 @@ import numpy as np
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.export import EXTRA, described, export
-from trainer_module.fitting import fit
+from trainer_module.family_comparison import compare_families
+from trainer_module.fitting import FitReport, fit
 from trainer_module.hyperparameters import hyperparameters
 from trainer_module.preparation import prepared
 from trainer_module.signatures import ServedModel
+from trainer_module.training_data import TrainingData
 from trainer_module.warm_start import save_weights
+from trainer_module.zoo.contract import Network
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +29,19 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     ready = prepared(fn_args)
     config, hyper = ready.config, hyperparameters(ready.parameters)
-    network, report = fit(
-        ready.builder(hyper), ready.data, hyper, ready.phases, config["seed"], len(ready.tree.node_ids), nodes=lambda: ready.nodes
-    )
+
+    def fitted(family: str, data: TrainingData) -> tuple[Network, FitReport]:
+        seed, num_nodes = config["seed"], len(ready.tree.node_ids)
+        return fit(ready.builder(hyper, family), data, hyper, ready.phases(family), seed, num_nodes, nodes=lambda: ready.nodes)
+
+    families = [config["family"], *config.get("compare_with", ())]
+    enough = len(ready.data.answered) >= config.get("compare_above", 0)
+    comparison = compare_families(families if enough else families[:1], ready.data, lambda family, data: fitted(family, data)[0])
+    family = comparison.winner
+    network, report = fitted(family, ready.data)
     log.info(
         "trainer family=%s answers=%d rule_products=%d epochs=%s",
-        config["family"], report.num_answers, report.num_rule_products, "+".join(f"{count:.0f}" for count in report.epochs),
+        family, report.num_answers, report.num_rule_products, "+".join(f"{count:.0f}" for count in report.epochs),
     )  # fmt: skip
     folder, encoders = Path(fn_args.serving_model_dir), config.get("encoders", [])
     served = ServedModel(network, ready.transform_output, ready.layout, ready.tree, config["top_k"], encoders)
@@ -39,13 +49,14 @@ def run_fn(fn_args: FnArgs) -> None:
     export(
         served,
         folder,
-        described(ready.taxonomy, config["family"], dimension, config["top_k"], config["features"], config["made_from"], encoders),
+        described(ready.taxonomy, family, dimension, config["top_k"], config["features"], config["made_from"], encoders),
         {
-            "family": config["family"],
+            "family": family,
             "parameters": asdict(hyper),
-            "phases": [asdict(phase) for phase in ready.phases],
+            "phases": [asdict(phase) for phase in ready.phases(family)],
             "seed": config["seed"],
             "fit": asdict(report),
+            "comparison": asdict(comparison),
         },
     )
-    save_weights(folder / EXTRA, config["family"], network, ready.axis_names)
+    save_weights(folder / EXTRA, family, network, ready.axis_names)

@@ -118,10 +118,10 @@ class AnswerTuner(keras_tuner.engine.base_tuner.BaseTuner):  # type: ignore[misc
         ready = self._ready
         hyper = hyperparameters({**ready.parameters, **typed(trial.hyperparameters.values)})
         network, report = fit(
-            ready.builder(hyper),
+            ready.builder(hyper, ready.config["family"]),
             ready.data.part(self._learnt),
             hyper,
-            ready.phases,
+            ready.phases(ready.config["family"]),
             ready.config["seed"],
             len(ready.tree.node_ids),
             nodes=lambda: ready.nodes,

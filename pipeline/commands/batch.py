@@ -1,4 +1,4 @@
-"""Shows a batch of products to label, draws another, or lets the simulated labeller answer it: the verb `aisle batch`."""
+"""Shows, draws and answers batches of products to label, and says what their random part tells of quality: the verb `aisle batch`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.sampling_batch import ITEMS, BatchManifest, BatchSettings, read_batch
+from pipeline.audit_quality import as_json, audit_quality, left_out_text, quality_rows
 from pipeline.batch_drawing import draw_from_latest_run
 from pipeline.commands.options import are_settings_named, positive, settings_of, settings_parent
 from pipeline.demo.labeller import SimulatedLabeller
@@ -28,6 +29,7 @@ EPILOG = """examples:
   aisle batch draw --config demo/aisle.yaml --strategy rare_nodes --size 100 --out new-batch
   aisle batch answer --config demo/aisle.yaml --truth demo/truth.tsv --out answers.jsonl
   aisle labels import answers.jsonl --config demo/aisle.yaml
+  aisle batch quality --config demo/aisle.yaml
 
 BATCH is the folder a run names at its end; without it, --config finds the latest run's.
 --truth is a TSV with product_id and node_id, such as a case's gold.tsv."""
@@ -56,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drawing.add_argument("--out", metavar="FOLDER", help="where the batch goes (default: batches/ID below run.root)")
     drawing.add_argument("--json", action="store_true", help="write JSON")
 
+    judging = actions.add_parser("quality", parents=[common], help="estimate how often the model is right, from audit answers alone")
+    judging.add_argument("--json", action="store_true", help="write JSON")
+
     answering = actions.add_parser("answer", parents=[shared, common], help="let the simulated labeller answer every item")
     answering.add_argument("--truth", required=True, metavar="FILE", help="TSV with product_id and node_id")
     answering.add_argument("--out", required=True, metavar="EVENTS", help="where the label events go, as JSON lines")
@@ -75,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.batch_action == "draw":
         return _draw(args)
+    if args.batch_action == "quality":
+        return _quality(args)
     items, manifest = _batch(_named(args))
     return _ACTIONS[args.batch_action](args, items, manifest)
 
@@ -97,6 +104,20 @@ def _draw(args: argparse.Namespace) -> int:
         return 0
     _write(f"batch {drawn.manifest.batch_id}: {drawn.manifest.num_items} of {drawn.manifest.pool:,} products, strategy {sampling.strategy}")
     _write(f"it is in {drawn.folder}; show it with: aisle batch show {shlex.quote(str(drawn.folder))}")
+    return 0
+
+
+def _quality(args: argparse.Namespace) -> int:
+    if not are_settings_named(args):
+        raise SettingsError("no settings are named. Pass --config FILE, so that the label events are found.")
+    found = audit_quality(settings_of(args))
+    if args.json:
+        _write(json.dumps(as_json(found)))
+        return 0
+    for line in aligned(list(quality_rows(found))):
+        _write(line)
+    if found.left_out:
+        _write(left_out_text(found.left_out))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Measures how many answers a catalogue needs, and what noise costs, on catalogues whose truth is known: the verb `aisle study`."""
+"""Measures answers needed, what noise costs and what may be accepted, on catalogues whose truth is known: the verb `aisle study`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from schemas.settings import SamplingSettings
 EPILOG = """examples:
   aisle study replay --case CATALOGUE --strategies default random --seeds 20 --out replay.jsonl
   aisle study replay --case CATALOGUE --strategies default --budgets 0 250 1000 all --wrong 0.05 --out wrong.jsonl
+  aisle study replay --case CATALOGUE --learner propagation=0.5 --out replay.jsonl
   aisle study noise --case CATALOGUE --budgets 1000 all --out noise.jsonl
+  aisle study acceptance --case CATALOGUE --budgets 1000 all --seeds 100 --out acceptance.jsonl
+  aisle study advice replay.jsonl
   aisle study report replay.jsonl
 
 CATALOGUE is a folder with a feed, taxonomy.tsv, rules.tsv and gold.tsv. The same command again goes on where it was stopped.
@@ -29,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_replay(actions.add_parser("replay", help="simulate labelling campaigns, and score the model at each budget of answers"))
     noisy = actions.add_parser("noise", help="spoil a catalogue's feed in known ways, and say what each costs in hierarchical F1")
     _add_noise(noisy)
+    accepting = actions.add_parser("acceptance", help="promise a precision, and say how many predictions keep it without a person")
+    _add_acceptance(accepting)
+    advising = actions.add_parser("advice", help="test on replays what the advice to go on or to stop would have been worth")
+    advising.add_argument("files", type=Path, nargs="+", metavar="FILE", help="JSON lines of replays with four budgets or more")
+    advising.add_argument("--field", default="accuracy", metavar="NAME", help="score to look at (default accuracy)")
+    advising.add_argument("--json", action="store_true", help="write a JSON line for each piece of advice")
     reporting = actions.add_parser("report", help="make table, page and plot of a study again")
     reporting.add_argument("file", type=Path, metavar="FILE", help="JSON lines of a study")
 
@@ -50,6 +59,16 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wrong", type=_share, default=0.0, metavar="R", help="share of wrong answers, 0 to 1 (default 0)")
     parser.add_argument("--without-rules", action="store_true", help="hide the rules from the learner")
     parser.add_argument("--without-names", action="store_true", help="hide the names of the nodes from the learner")
+    parser.add_argument(
+        "--within-dev", action="store_true", help="judge on a fifth of the dev groups, to choose defaults without a look at test products"
+    )
+    parser.add_argument(
+        "--learner",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="how the few-answers learner learns, such as propagation=0.5 or entropy_weight=0.1",
+    )
     parser.add_argument("--reference", type=Path, metavar="SCRIPT", help="a program whose scores with random answers are put beside")
     parser.add_argument("--reference-seeds", type=positive, metavar="N", help="of the reference (default: as many as --seeds)")
     parser.add_argument(
@@ -79,6 +98,16 @@ def _add_noise(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="campaigns on each copy (default 1)")
     parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="of the noise (default 0)")
     parser.add_argument("--kinds", nargs="+", metavar="NAME", help="only these kinds of noise, as 'all together' (default: every kind)")
+
+
+def _add_acceptance(parser: argparse.ArgumentParser) -> None:
+    _add_case(parser)
+    parser.add_argument(
+        "--budgets", nargs="+", type=_budget, default=[1000, _ALL], metavar="N", help="answers to calibrate on (default 1000 all)"
+    )
+    parser.add_argument("--seeds", type=positive, default=10, metavar="N", help="re-draws of the answers (default 10)")
+    parser.add_argument("--promised", type=_share, default=0.95, metavar="R", help="precision of what is accepted (default 0.95)")
+    parser.add_argument("--confidence", type=_share, default=0.95, metavar="R", help="that the promise is kept (default 0.95)")
 
 
 def _add_case(parser: argparse.ArgumentParser) -> None:
@@ -127,5 +156,7 @@ def _share(text: str) -> float:
 _ACTIONS = {
     "replay": ("studies.replay_study", "replay"),
     "noise": ("studies.noise_study", "noise"),
+    "acceptance": ("studies.acceptance_study", "acceptance"),
+    "advice": ("studies.advice_study", "advice"),
     "report": ("studies.replay_study", "report"),
 }

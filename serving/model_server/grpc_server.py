@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from grpc import StatusCode
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -27,21 +22,17 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from schemas.errors import AisleError
-from serving.in_flight import InFlight
+from serving.grpc_calls import GrpcPort, answered
 from serving.model_server.inference import Inference, target_of
 from serving.model_server.metrics import Metrics
 from serving.model_server.model_config import ModelConfig
 from serving.model_server.tensors import array_of, proto_of
-from serving.request_log import REQUEST_ID, RequestLog, request_id
-from serving.status import ServingError, invalid, number_of_code
+from serving.request_watch import RequestWatch
+from serving.status import invalid, number_of_code
 
 PREDICTION = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
 MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 SIGNATURE_DEF = "signature_def"
-_SPARE_THREADS = 16
-_NO_DEADLINE_S = 1e6  # gRPC shows a call without a deadline as one in centuries, which no clock here can hold.
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,17 +41,15 @@ class Front:
 
     Attributes:
         inference: answers.
-        in_flight: refuses what is too much at a time.
-        metrics: counts.
-        log: writes a line a request.
+        watch: bounds, counts and logs requests.
+        metrics: the page of numbers.
         max_bytes: of one message.
         apply_config: puts a new list of models in force; raises where it can't.
     """
 
     inference: Inference
-    in_flight: InFlight
+    watch: RequestWatch
     metrics: Metrics
-    log: RequestLog
     max_bytes: int
     apply_config: Callable[[Sequence[ModelConfig], float | None], None]
 
@@ -104,38 +93,13 @@ def _fill_spec(spec: Any, name: str, version: int, signature: str) -> None:
 
 
 class _Calls:
-    """Answers one call: counts it, bounds it, logs it and turns errors into statuses."""
+    """Answers one call under the name of a model."""
 
     def __init__(self, front: Front) -> None:
-        self._front = front
+        self._watch = front.watch
 
     def answer(self, api: str, name: str, context: Any, work: Callable[[float | None], Any], is_bounded: bool = True) -> Any:
-        started_s = time.monotonic()
-        left_s = context.time_remaining()
-        if left_s is not None and left_s > _NO_DEADLINE_S:
-            left_s = None
-        identifier = request_id(dict(context.invocation_metadata()).get(REQUEST_ID))
-        code, message, response = StatusCode.OK, "", None
-        try:
-            if is_bounded:
-                with self._front.in_flight.one():
-                    response = work(None if left_s is None else started_s + left_s)
-            else:
-                response = work(None if left_s is None else started_s + left_s)
-        except ServingError as error:
-            code, message = error.code, str(error)
-        except AisleError as error:
-            code, message = StatusCode.INTERNAL, str(error)
-        except Exception:  # A bug keeps its traceback in the log; the client learns only where to look.
-            log.exception("request_id=%s failed", identifier)
-            code, message = StatusCode.INTERNAL, f"the server failed; its log says more at request_id {identifier}."
-        seconds = time.monotonic() - started_s
-        self._front.metrics.observe_request(name, api, "GRPC", code, seconds)
-        self._front.log.write({"request_id": identifier, "protocol": "grpc", "api": api, "model": name[:200]}, code, seconds, message)
-        context.set_trailing_metadata(((REQUEST_ID, identifier),))
-        if response is None:
-            context.abort(code, message)
-        return response
+        return answered(self._watch, {"api": api, "model": name[:200]}, context, work, is_bounded)
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
@@ -241,8 +205,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
         return self._calls.answer("HandleReloadConfigRequest", "", context, work, is_bounded=False)
 
 
-class GrpcServer:
-    """The services on one port.
+def grpc_port(front: Front, read_config: Callable[[Any], Sequence[ModelConfig]], address: str, credentials: Any = None) -> GrpcPort:
+    """Returns the services on one port, not started yet.
 
     Args:
         front: what answers.
@@ -254,35 +218,8 @@ class GrpcServer:
         ServingError: UNAVAILABLE: the port can't be used.
     """
 
-    def __init__(self, front: Front, read_config: Callable[[Any], Sequence[ModelConfig]], address: str, credentials: Any = None) -> None:
-        # Requests above the limit still need a thread that refuses them, and a busy server's health must be told.
-        threads = front.in_flight.limit + _SPARE_THREADS
-        options = [
-            ("grpc.max_receive_message_length", front.max_bytes),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),
-        ]
-        self._server = grpc.server(ThreadPoolExecutor(threads, "grpc"), options=options, maximum_concurrent_rpcs=8 * threads)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(front), self._server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(front, read_config), self._server)
-        self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._names = ("", PREDICTION, MODEL)
-        reflection.enable_server_reflection((*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
-        try:
-            self.port = self._server.add_secure_port(address, credentials) if credentials else self._server.add_insecure_port(address)
-        except RuntimeError:
-            raise ServingError(
-                StatusCode.UNAVAILABLE, f"{address}: the port can't be used. Free it, or name another with --port."
-            ) from None
+    def add(server: grpc.Server) -> None:
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(front), server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(front, read_config), server)
 
-    def start(self) -> None:
-        """Answers from now on, and says so to health checks."""
-        for name in self._names:
-            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        self._server.start()
-
-    def stop(self, grace_s: float) -> None:
-        """Tells health checks to go elsewhere, takes no new calls, and gives those that are running time to end."""
-        self._health.enter_graceful_shutdown()
-        self._server.stop(grace_s).wait()
+    return GrpcPort([PREDICTION, MODEL], add, address, front.watch.in_flight.limit, front.max_bytes, credentials=credentials)

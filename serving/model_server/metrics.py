@@ -42,13 +42,13 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
 
-    def observe_request(self, model_name: str, api: str, entrypoint: str, code: StatusCode, seconds: float) -> None:
+    def observe_request(self, fields: Mapping[str, str], code: StatusCode, seconds: float) -> None:
         """Counts one answered request. A name that isn't a model's is counted as no name: clients must not fill the memory."""
-        known = model_name if model_name in self._served() else ""
+        known = fields["model"] if fields["model"] in self._served() else ""
         key = (known, code.name)
         with self._lock:
             self._counts[key] = self._counts.get(key, 0) + 1
-        self._latency.labels(known, api, entrypoint).observe(seconds * 1e6)
+        self._latency.labels(known, fields["api"], fields["protocol"].upper()).observe(seconds * 1e6)
 
     def observe_batch(self, num_rows: int) -> None:
         """Counts one call of several requests."""

@@ -26,16 +26,17 @@ from serving.model_server.config_files import (
     read_tls,
     ssl_context,
 )
-from serving.model_server.grpc_server import Front, GrpcServer
+from serving.model_server.grpc_server import Front, grpc_port
 from serving.model_server.inference import Inference
 from serving.model_server.metrics import Metrics
 from serving.model_server.model_config import ModelConfig
 from serving.model_server.model_manager import Loaded, ModelManager
-from serving.model_server.rest_server import RestServer
+from serving.model_server.rest_server import rest_port
 from serving.model_server.saved_model import SavedModel, Threads
 from serving.model_server.versions import RetryPolicy
 from serving.model_server.warmup import warm_up
 from serving.request_log import ALL, RequestLog, log_to
+from serving.request_watch import RequestWatch
 from serving.status import ServingError
 
 LOCALHOST = "127.0.0.1"
@@ -118,18 +119,17 @@ class ModelServer:
         metrics = Metrics(self.models.served, lambda: self.in_flight.count)
         self._batcher = _batcher(options, metrics.observe_batch)
         self.inference = Inference(self.models, self._batcher)
-        front = Front(
-            self.inference, self.in_flight, metrics, RequestLog(options.log_requests), options.max_message_bytes, self.models.reload
-        )
+        watch = RequestWatch(self.in_flight, RequestLog(options.log_requests), metrics.observe_request)
+        front = Front(self.inference, watch, metrics, options.max_message_bytes, self.models.reload)
         tls = read_tls(options.ssl_config_file) if options.ssl_config_file else None
         self._is_secure = tls is not None
         with contextlib.ExitStack() as stack:
             context = ssl_context(tls, Path(stack.enter_context(tempfile.TemporaryDirectory()))) if tls else None
         host = f"[{options.host}]" if ":" in options.host else options.host
-        self._grpc = GrpcServer(front, self._allowed, f"{host}:{options.port}", tls.grpc_credentials() if tls else None)
+        self._grpc = grpc_port(front, self._allowed, f"{host}:{options.port}", tls.grpc_credentials() if tls else None)
         metrics_path = read_metrics_path(options.monitoring_config_file)
         timeout_s = options.rest_api_timeout_in_ms / 1000
-        self._rest = RestServer(front, options.host, options.rest_api_port, metrics_path, context, timeout_s)
+        self._rest = rest_port(front, options.host, options.rest_api_port, metrics_path, context, timeout_s)
         self.grpc_address = f"{host}:{self._grpc.port}"
         self.rest_address = f"{'https' if tls else 'http'}://{host}:{self._rest.port}"
 

@@ -95,11 +95,10 @@ def test_the_labelling_loop_closes(tmp_path):
 
 def check_another_batch(aisle: Program, answered: list[dict]) -> None:
     """A batch drawn between two runs leaves out what was answered since, and keeps to the shop that was named."""
-    shop = answered[0]["shop"]
-    everywhere, there = (
-        json.loads(aisle("batch", "draw", *aisle.settings, "--strategy", "rare_nodes", "--json", *words).stdout)
-        for words in ((), ("--shop", shop))
-    )
+    draw = ("batch", "draw", *aisle.settings, "--strategy", "rare_nodes", "--json")
+    everywhere = json.loads(aisle(*draw).stdout)
+    shop = json.loads(aisle("batch", "show", everywhere["folder"], "--json").stdout)["items"][0]["shop"]  # One with open products.
+    there = json.loads(aisle(*draw, "--shop", shop).stdout)
     for drawn in (everywhere, there):
         assert (drawn["strategy"], drawn["num_items"]) == ("rare_nodes", min(20, drawn["pool"])) and drawn["num_items"]
         items = json.loads(aisle("batch", "show", drawn["folder"], "--json", "--limit", 100).stdout)["items"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.sampling.contract import known_strategies
-from few_shot.learner import learn
+from few_shot.learner import FewShotParameters, learn
 from schemas.errors import LabelError, SamplingError
 from studies.judging import judge
 from studies.replay import ALL, ReplayCatalogue, ReplaySettings, campaign, totals
@@ -65,7 +65,8 @@ def test_zero_and_all_answers_are_scored_by_the_very_learner(frozen, replayed):
 def test_a_group_is_asked_once_and_its_twins_share_the_answer(frozen, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "studies.replay.learn", lambda features, answers, seed: asked.append(answers.copy()) or learn(features, answers, seed)
+        "studies.replay.learn",
+        lambda features, answers, *rest, **named: asked.append(answers.copy()) or learn(features, answers, *rest, **named),
     )
     (last,) = points(ReplayCatalogue(frozen, ReplaySettings()), budgets=[5000])
     assert last["answers"] == 350  # 400 dev products, of which 100 are 50 pairs
@@ -115,3 +116,14 @@ def test_a_small_sample_of_the_pool_is_enough_to_go_on(frozen):
 def test_an_unknown_strategy_is_refused_with_the_known_ones(replayed):
     with pytest.raises(SamplingError, match=r"'margn' is unknown.*balanced_margin"):
         next(campaign(replayed, "margn", 0, [0]))
+
+
+def test_a_learner_that_learns_otherwise_is_a_variant_of_its_own_and_never_sees_what_it_is_judged_by(frozen, monkeypatch):
+    allowed = []
+    monkeypatch.setattr(
+        "studies.replay.learn", lambda *given, unanswered: allowed.append(unanswered) or learn(*given, unanswered=unanswered)
+    )
+    settings = ReplaySettings(learner=FewShotParameters(propagation=1.0))
+    (found,) = points(ReplayCatalogue(frozen, settings), "random", budgets=[40])
+    assert found["variant"] == "propagation=1.0"
+    assert not frozen.is_test[np.concatenate(allowed)].any()

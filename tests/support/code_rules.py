@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_GENERATED = ("_pb2", "_pb2_grpc")
 _DYNAMIC = ("import_module", "__import__")
 
 
 def sources(root: Path, packages: tuple[str, ...]) -> dict[str, str]:
-    """Returns the source of every Python file in the packages, by its path relative to `root`."""
-    files = sorted(path for package in packages for path in (root / package).rglob("*.py"))
+    """Returns the source of every Python file in the packages that people write, by its path relative to `root`."""
+    files = sorted(path for package in packages for path in (root / package).rglob("*.py") if not path.stem.endswith(_GENERATED))
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 

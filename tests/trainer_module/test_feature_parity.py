@@ -112,7 +112,7 @@ def test_the_features_tfx_wrote_for_training_are_those_served_in_any_batch(train
     expected = [by_id[row["id"].encode()] for row in rows]
     for batch_size in (1, 2, 7, 31, 60):
         assert scored(served, rows, batch_size) == expected, batch_size
-    assert bits(in_process._named(named(rows))) == expected
+    assert bits(in_process._named(named(rows)).transformed) == expected
 
 
 def test_the_bag_training_reads_is_the_one_served(trained, in_process):
@@ -123,7 +123,7 @@ def test_the_bag_training_reads_is_the_one_served(trained, in_process):
     records = [tf.train.Example.FromString(record) for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()]
     ids = [record.features.feature["id"].bytes_list.value[0] for record in records]
     places = [ids.index(row["id"].encode()) for row in rows]
-    inputs = in_process._layout.inputs(in_process._parsed(serialized(rows)))
+    inputs = in_process._layout.inputs(in_process._parsed(serialized(rows)).transformed)
     bag = np.zeros(inputs.bag.dense_shape.numpy(), np.float32)
     np.add.at(bag, tuple(inputs.bag.indices.numpy().T), inputs.bag.values.numpy())  # A sequence may repeat a token.
     np.testing.assert_array_equal(bag, data.bag[places].toarray())
@@ -171,7 +171,7 @@ def test_any_products_features_are_the_same_bits_in_training_pool_scoring_and_se
     by_number = dict(zip(parsed["id"].numpy(), bits(parsed), strict=True))
     trained_on = [by_number[str(k).encode()] for k in range(len(rows))]
     assert bits(served["transform_features"](examples=tf.constant(_raw(rows)))) == trained_on
-    assert bits(in_process._named(named(rows))) == trained_on
+    assert bits(in_process._named(named(rows)).transformed) == trained_on
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
@@ -179,7 +179,7 @@ def test_any_products_features_are_the_same_bits_in_training_pool_scoring_and_se
 def test_a_products_features_do_not_depend_on_its_neighbours_nor_on_how_it_is_asked_for(served, in_process, rows):
     together = scored(served, rows, len(rows))
     assert scored(served, rows, 1) == together
-    assert bits(in_process._named(named(rows))) == together
+    assert bits(in_process._named(named(rows)).transformed) == together
     assert bits(served["transform_features"](examples=tf.constant(_raw(rows)))) == together
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from tests.trainer_module.toy_data import NUM_CLASSES, NUM_NODES, TREE, layout, separable
 from trainer_module import fitting
-from trainer_module.fitting import class_weights, fit, held_out, validation_scores
+from trainer_module.fitting import fit, held_out, validation_scores
+from trainer_module.gradient_steps import class_weights
 from trainer_module.hyperparameters import Phase, hyperparameters
 from trainer_module.zoo.registry import family
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer_module.losses import exclusive_loss, non_negative_rule_loss, weighted_rule_loss
+from trainer_module.losses import consistency_loss, entropy_loss, exclusive_loss, non_negative_rule_loss, weighted_rule_loss
 
 
 def draw(seed: int, n: int = 7, nodes: int = 5):
@@ -78,3 +78,30 @@ def _kiryo(logits, targets, priors):
         as_zero = np.log1p(np.exp(scores[positive])).mean() if positive.any() else 0.0
         total += prior * as_one + max(0.0, np.log1p(np.exp(scores)).mean() - prior * as_zero)
     return total
+
+
+def test_the_entropy_is_that_of_the_products_that_count():
+    probabilities = np.array([[0.5, 0.5, 1e-9], [0.9, 0.05, 0.05]], np.float32)
+    logits = tf.math.log(probabilities)
+    assert float(entropy_loss(logits, tf.constant([1.0, 0.0]))) == pytest.approx(np.log(2), abs=1e-5)
+    assert float(entropy_loss(logits, tf.zeros(2))) == 0
+    assert float(entropy_loss(logits, tf.ones(2))) < np.log(2)
+
+
+def test_the_entropy_of_a_sure_head_is_zero_not_nan():
+    logits = tf.Variable([[400.0, -400.0, 0.0]])
+    with tf.GradientTape() as tape:
+        loss = entropy_loss(logits, tf.ones(1))
+    assert float(loss) == 0
+    assert np.isfinite(tape.gradient(loss, logits)).all()
+
+
+def test_the_student_moves_towards_the_teacher_and_the_teacher_stays():
+    student, teacher = tf.Variable([[0.0, 0.0], [3.0, 0.0]]), tf.Variable([[2.0, 0.0], [0.0, 3.0]])
+    with tf.GradientTape(persistent=True) as tape:
+        loss = consistency_loss(student, teacher, tf.constant([1.0, 0.0]))
+    assert float(loss) == pytest.approx(2 * (1 / (1 + np.exp(-2)) - 0.5) ** 2, rel=1e-5)
+    gradient = tape.gradient(loss, student).numpy()
+    assert gradient[0, 0] < 0 < gradient[0, 1]
+    assert not gradient[1].any()
+    assert tape.gradient(loss, teacher) is None

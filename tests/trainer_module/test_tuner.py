@@ -9,15 +9,15 @@ from schemas.errors import ModelError, SettingsError
 from tests.trainer_module.conftest import SPACE
 from tests.trainer_module.toy_data import TREE, layout, separable
 from trainer_module.fitting import fit
-from trainer_module.hyperparameters import Phase, hyperparameters
+from trainer_module.hyperparameters import hyperparameters
 from trainer_module.preparation import Prepared
 from trainer_module.tuner import AnswerTuner, _oracle, judged_rows, search_space, typed
 
-CONFIG = {"family": "linear", "baseline": "", "seed": 0}
+CONFIG = {"family": "linear", "baseline": "", "seed": 0, "phases": [{"epochs": 2, "rule_based": 0.25, "exclusive": 0.75}]}
 
 
 def prepared_on(data, **parameters):
-    return Prepared(CONFIG, None, TREE, None, layout(), data, parameters, [Phase(2, 0.25, 0.75)])
+    return Prepared(CONFIG, None, TREE, None, layout(), data, parameters)
 
 
 def searched(folder, space, trials, seed=0, data=None):

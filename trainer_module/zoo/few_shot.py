@@ -11,7 +11,7 @@ import tensorflow as tf
 from few_shot.evidence import LinearEvidence, NodeTexts, Products
 from few_shot.frozen import FrozenFeatures
 from few_shot.latent import latent_space, unit_rows
-from few_shot.learner import FewShotModel, learn
+from few_shot.learner import FewShotModel, FewShotParameters, learn
 from few_shot.rule_evidence import NoRules, RuleReadings
 from schemas.features import TEXT
 from trainer_module.hyperparameters import HyperParameters
@@ -41,6 +41,9 @@ class FewShot(EmbeddingNetwork):
     def __init__(self, layout: Layout, tree: Tree, hyper: HyperParameters, rng: np.random.Generator) -> None:
         super().__init__(layout, tree, hyper, rng, "few_shot")
         self._layout, self._tree, self._latent_size = layout, tree, hyper.latent_size
+        self._parameters = FewShotParameters(
+            propagation=hyper.propagation, entropy_weight=hyper.entropy_weight, unanswered_products=hyper.unanswered_products
+        )
         self._reading = RuleReading(tree)
         self.trusts: dict[str, float] = {}
         sizes = [max(1, len(layout.vocabularies[f.name])) for f in layout.embedded]
@@ -77,7 +80,7 @@ class FewShot(EmbeddingNetwork):
     def learn_answers(self, data: TrainingData, nodes: NodeBags | None, seed: int, progress: Callable[[str], None]) -> None:
         """Learns the latent space from all products, and the exclusive head from names, rules and answers."""
         features = self.frozen(data, nodes, seed)
-        self._assign(learn(features, data.answers, seed, progress=progress))
+        self._assign(learn(features, data.answers, seed, self._parameters, progress))
 
     def frozen(self, data: TrainingData, nodes: NodeBags | None, seed: int) -> FrozenFeatures:
         """Returns what is known without answers; the latent space is learnt from these products and kept."""

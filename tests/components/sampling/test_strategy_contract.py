@@ -18,7 +18,7 @@ from tests.components.sampling.pools import ATTRIBUTES, make_pool, reordered
 NAMES = tuple(known_strategies())
 BY_SCORES = tuple(name for name in NAMES if name != "random")
 # One node alone can't be torn.
-OF_TWO_NODES = {"margin", "balanced_margin", "information_density", "gradient_kmeans", "rare_nodes"}
+OF_TWO_NODES = {"margin", "balanced_margin", "information_density", "gradient_kmeans", "rare_nodes", "typical_then_margin"}
 
 
 def select(name, pool, count=10, seed=0):

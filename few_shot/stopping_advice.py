@@ -1,0 +1,121 @@
+"""Says what the next answers are expected to gain, from how quality grew with the answers so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from schemas.errors import SamplingError
+
+NEXT_ANSWERS = 250
+LEAST_POINTS = 3
+# Starts the decline of errors, so that none of the first answers counts without bound; campaigns begin with batches of this size.
+_FIRST_ANSWERS = 25.0
+_RESAMPLES = 100
+# What a curve is before it is seen: errors fall with the square root of answers, give or take, and some are never mended.
+_USUAL_POWER, _POWER_SPREAD = 0.4, 0.25
+_LEAST_POWER, _MOST_POWER = 0.02, 2.0
+# From batch to batch quality wobbles by about a point, whatever it is measured on.
+_LEAST_NOISE = 0.01
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What more answers are expected to gain.
+
+    Attributes:
+        answers: so far.
+        more: answers the gain is of.
+        quality: now, as the curve has it.
+        gain: expected, in the unit of the quality; never below 0.
+        low, high: interval of what the next measurement will show, its own noise included; a gain may show as a loss.
+        floor: share of errors that no number of answers mends, as far as the curve tells.
+    """
+
+    answers: int
+    more: int
+    quality: float
+    gain: float
+    low: float
+    high: float
+    floor: float
+
+
+def advise(
+    answers: np.ndarray,
+    quality: np.ndarray,
+    rng: np.random.Generator,
+    more: int = NEXT_ANSWERS,
+    deviation: np.ndarray | None = None,
+    confidence: float = 0.9,
+) -> Advice:
+    """Fits `1 - quality = floor + scale * (1 + answers / 25) ** -power` and reads the gain of more answers from it.
+
+    The interval comes from fits to the curve plus noise: of the measurements where they say so, and at least of what the curve leaves over.
+
+    Args:
+        answers: `[n]`, three different numbers at least, when quality was measured.
+        quality: float `[n]`, from 0 to 1, such as accuracy on audit or held-out answers.
+        rng: of the noise.
+        more: answers to come.
+        deviation: float `[n]`, standard deviation of each measurement; None: as much as the curve leaves over.
+        confidence: of the interval.
+
+    Raises:
+        SamplingError: too few measurements, or one that can't be.
+
+    Source:
+        Figueroa et al. 2012, BMC Medical Informatics 12:8 (inverse power law of active learning, weighted fit).
+    """
+    counts, errors = np.asarray(answers, np.float64), 1.0 - np.asarray(quality, np.float64)
+    if len(np.unique(counts)) < LEAST_POINTS or len(counts) != len(errors):
+        raise SamplingError(
+            f"found quality at {len(np.unique(counts))} different numbers of answers, expected {LEAST_POINTS}. Answer another batch first."
+        )
+    if not ((counts >= 0) & (errors >= 0) & (errors <= 1)).all():
+        raise SamplingError("an answer count is below 0, or a quality outside 0 to 1. Give counts, and shares such as 0.87.")
+    noise = np.full(len(counts), _LEAST_NOISE) if deviation is None else np.maximum(deviation, _LEAST_NOISE)
+    fitted = _fit(counts, errors, noise)
+    left = errors - _curve(fitted, counts)
+    # Three parameters, held by what is usual, take about two measurements' worth of freedom.
+    spread = np.maximum(noise, np.sqrt((left**2).sum() / max(1, len(counts) - 2)))
+    now = float(counts.max())
+    found = [_resampled_gain(fitted, counts, spread, noise, more, rng) for _ in range(_RESAMPLES)]
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    gain = _gain(fitted, now, more)
+    quality_now = float(1.0 - _curve(fitted, np.array([now]))[0])
+    return Advice(int(now), more, quality_now, gain, float(min(low, gain)), float(max(high, gain)), float(fitted[0]))
+
+
+def _curve(parameters: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    floor, scale, power = parameters
+    found: np.ndarray = floor + scale * (1.0 + counts / _FIRST_ANSWERS) ** -power
+    return found
+
+
+def _resampled_gain(
+    fitted: np.ndarray, counts: np.ndarray, spread: np.ndarray, noise: np.ndarray, more: int, rng: np.random.Generator
+) -> float:
+    drawn = _fit(counts, _curve(fitted, counts) + spread * rng.standard_normal(len(counts)), noise)
+    return _gain(drawn, float(counts.max()), more) + float(spread[counts.argmax()] * rng.standard_normal())
+
+
+def _gain(parameters: np.ndarray, now: float, more: int) -> float:
+    before, after = _curve(parameters, np.array([now, now + more]))
+    return float(before - after)
+
+
+def _fit(counts: np.ndarray, errors: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Returns floor, scale and power; the latest measurements count most, since the gain is read off at the curve's end."""
+    weights = np.sqrt((1.0 + counts / _FIRST_ANSWERS) / (1.0 + counts.max() / _FIRST_ANSWERS)) / noise
+
+    def misfit(parameters: np.ndarray) -> np.ndarray:
+        unusual = (parameters[2] - _USUAL_POWER) / _POWER_SPREAD
+        return np.append(weights * (_curve(parameters, counts) - errors), unusual)
+
+    lowest, highest = np.array([0.0, 0.0, _LEAST_POWER]), np.array([1.0, 2.0, _MOST_POWER])
+    start = np.array([max(1e-4, 0.5 * errors.min()), max(1e-3, np.ptp(errors)), _USUAL_POWER])
+    found: np.ndarray = least_squares(misfit, np.clip(start, lowest + 1e-6, highest - 1e-6), bounds=(lowest, highest), max_nfev=50).x
+    return found

@@ -1,0 +1,60 @@
+"""Shows how good the model is by the audit answers there are: the table of `aisle batch quality`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from few_shot.proportions import Share
+from few_shot.quality_estimate import QualityEstimate, estimate_quality, read_audit_answers
+from pipeline.inputs import read_events, read_taxonomy, resolved
+from schemas.settings import Settings
+
+
+def audit_quality(settings: Settings) -> QualityEstimate:
+    """Returns the estimate from the label events that a run would learn from.
+
+    Raises:
+        AisleError: events or tree can't be read.
+    """
+    inputs = resolved(settings)
+    taxonomy = read_taxonomy(inputs)
+    return estimate_quality(read_audit_answers(read_events(inputs), taxonomy), taxonomy)
+
+
+def as_json(found: QualityEstimate) -> dict[str, Any]:
+    """Returns an estimate as an object: `versions`, `at_answer`, `by_depth`, `by_version`, `left_out`; shares of nothing are null."""
+    return {
+        "versions": list(found.versions),
+        "at_answer": _share(found.at_answer),
+        "by_depth": {str(depth): _share(share) for depth, share in found.by_depth.items()},
+        "by_version": {str(version): _share(share) for version, share in found.by_version.items()},
+        "left_out": dict(found.left_out),
+    }
+
+
+def _share(share: Share) -> dict[str, float | None]:
+    return {name: None if value != value else round(value, 4) for name, value in asdict(share).items()}
+
+
+def quality_rows(found: QualityEstimate) -> Iterator[tuple[str, ...]]:
+    """Yields the rows of a table for people, headings first."""
+    yield "what", "right", "95 % interval", "judged"
+    yield _row("at the answer", found.at_answer)
+    for depth, share in found.by_depth.items():
+        yield _row(f"at depth {depth}", share)
+    for version, share in found.by_version.items():
+        pooled = "" if version in found.versions else ", not pooled"
+        yield _row(f"version {version}{pooled}", share)
+
+
+def _row(what: str, share: Share) -> tuple[str, ...]:
+    if not share.judged:
+        return what, "-", "-", "0"
+    return what, f"{share.value:.1%}", f"{share.low:.1%} to {share.high:.1%}", f"{share.judged:,}"
+
+
+def left_out_text(left_out: Mapping[str, int]) -> str:
+    """Returns one line about audit answers that couldn't be judged; empty where there were none."""
+    return f"not judged: {', '.join(f'{count} {why}' for why, count in left_out.items())}" if left_out else ""

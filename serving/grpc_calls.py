@@ -1,0 +1,110 @@
+"""Answers gRPC calls, each bounded, counted and logged, and starts and stops the server that takes them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from grpc import StatusCode
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from serving.request_log import REQUEST_ID, request_id
+from serving.request_watch import RequestWatch, failure
+from serving.status import ServingError
+
+_SPARE_THREADS = 16
+_NO_DEADLINE_S = 1e6  # gRPC shows a call without a deadline as one in centuries, which no clock here can hold.
+
+
+def answered(
+    watch: RequestWatch, fields: dict[str, str], context: Any, work: Callable[[float | None], Any], is_bounded: bool = True
+) -> Any:
+    """Returns what `work` answers, or ends the call with the status of what it raises.
+
+    Args:
+        watch: bounds, counts and logs.
+        fields: of the log's line.
+        context: of the call.
+        work: told when the client stops waiting, in seconds of the monotonic clock; None: never.
+        is_bounded: whether it is refused where too many requests are in flight.
+    """
+    started_s = time.monotonic()
+    left_s = context.time_remaining()
+    deadline_s = None if left_s is None or left_s > _NO_DEADLINE_S else started_s + left_s
+    identifier = request_id(dict(context.invocation_metadata()).get(REQUEST_ID))
+    code, message, response = StatusCode.OK, "", None
+    try:
+        if is_bounded:
+            with watch.in_flight.one():
+                response = work(deadline_s)
+        else:
+            response = work(deadline_s)
+    except Exception as error:
+        code, message = failure(error, identifier)
+    watch.ended({"request_id": identifier, "protocol": "grpc", **fields}, code, time.monotonic() - started_s, message)
+    context.set_trailing_metadata(((REQUEST_ID, identifier),))
+    if response is None:
+        context.abort(code, message)
+    return response
+
+
+class GrpcPort:
+    """Services on one port, with health and reflection.
+
+    Args:
+        services: their full names.
+        add: adds them to a server.
+        address: host and port; port 0: a free one.
+        limit: requests in flight.
+        max_bytes: of one message.
+        option: what names another port, for the error.
+        credentials: for TLS; None: plain.
+
+    Raises:
+        ServingError: UNAVAILABLE: the port can't be used.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[str],
+        add: Callable[[grpc.Server], None],
+        address: str,
+        limit: int,
+        max_bytes: int,
+        option: str = "--port",
+        credentials: Any = None,
+    ) -> None:
+        # Requests above the limit still need a thread that refuses them, and a busy server's health must be told.
+        threads = limit + _SPARE_THREADS
+        options = [
+            ("grpc.max_receive_message_length", max_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+        ]
+        self._server = grpc.server(ThreadPoolExecutor(threads, "grpc"), options=options, maximum_concurrent_rpcs=8 * threads)
+        add(self._server)
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._names = ("", *services)
+        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        try:
+            self.port = self._server.add_secure_port(address, credentials) if credentials else self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise ServingError(
+                StatusCode.UNAVAILABLE, f"{address}: the port can't be used. Free it, or name another with {option}."
+            ) from None
+
+    def start(self) -> None:
+        """Answers from now on, and says so to health checks."""
+        for name in self._names:
+            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._server.start()
+
+    def stop(self, grace_s: float) -> None:
+        """Tells health checks to go elsewhere, takes no new calls, and gives those that are running time to end."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(grace_s).wait()

@@ -1,0 +1,49 @@
+"""Counts requests that are being answered and refuses those above a limit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from grpc import StatusCode
+
+from serving.status import ServingError
+
+
+class InFlight:
+    """Counts requests that are being answered and refuses those above a limit.
+
+    Args:
+        limit: how many may be answered at a time.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._changed = threading.Condition()
+        self.count = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Counts one request until the block ends.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED: `limit` are being answered already.
+        """
+        with self._changed:
+            if self.count >= self.limit:
+                raise ServingError(
+                    StatusCode.RESOURCE_EXHAUSTED, f"{self.limit} requests are being answered, which is the limit. Try again later."
+                )
+            self.count += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.count -= 1
+                self._changed.notify_all()
+
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Returns whether nothing is being answered any more within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.count == 0, timeout_s)

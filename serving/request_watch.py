@@ -1,0 +1,45 @@
+"""Bounds, counts and logs requests, and turns what goes wrong into a status, whichever protocol asks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from grpc import StatusCode
+
+from schemas.errors import AisleError
+from serving.in_flight import InFlight
+from serving.request_log import RequestLog
+from serving.status import ServingError
+
+log = logging.getLogger(__name__)
+
+
+class RequestWatch:
+    """What every server does with every request.
+
+    Args:
+        in_flight: refuses what is too much at a time.
+        request_log: writes a line a request.
+        observe: told the fields of that line, how the request ended and the seconds it took.
+    """
+
+    def __init__(
+        self, in_flight: InFlight, request_log: RequestLog, observe: Callable[[Mapping[str, str], StatusCode, float], None]
+    ) -> None:
+        self.in_flight, self._log, self._observe = in_flight, request_log, observe
+
+    def ended(self, fields: Mapping[str, str], code: StatusCode, seconds: float, message: str) -> None:
+        """Counts and logs a request."""
+        self._observe(fields, code, seconds)
+        self._log.write(fields, code, seconds, message)
+
+
+def failure(error: Exception, identifier: str) -> tuple[StatusCode, str]:
+    """Returns the status and the message of an error. A bug keeps its traceback in the log; the client learns only where to look."""
+    if isinstance(error, ServingError):
+        return error.code, str(error)
+    if isinstance(error, AisleError):
+        return StatusCode.INTERNAL, str(error)
+    log.error("request_id=%s failed", identifier, exc_info=error)
+    return StatusCode.INTERNAL, f"the server failed; its log says more at request_id {identifier}."

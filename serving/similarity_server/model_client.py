@@ -1,0 +1,149 @@
+"""Asks a model server, over TensorFlow Serving's REST API, for the vectors of new products."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import urllib3
+from grpc import StatusCode
+
+from schemas.errors import SettingsError
+from serving.status import ServingError, invalid
+
+SIGNATURE = "embed"
+_AVAILABLE = "AVAILABLE"
+_MAX_REPLY_BYTES = 64_000_000
+_CONNECTIONS = 16
+
+
+class MissingVersionError(ServingError):
+    """The model server doesn't serve the version that the index was built for.
+
+    Args:
+        wanted: that version.
+        served: those it serves.
+    """
+
+    def __init__(self, wanted: int, served: Sequence[int]) -> None:
+        found = "serves " + ", ".join(map(str, served)) if served else "serves none of its versions"
+        super().__init__(
+            StatusCode.FAILED_PRECONDITION,
+            f"the index was built for model {wanted}, the model server {found}. Deploy index and model together.",
+        )
+
+
+class ModelClient:
+    """One model of a model server. Any thread may ask.
+
+    Args:
+        address: such as http://127.0.0.1:8501.
+        name: of the model.
+        timeout_s: to wait for an answer.
+
+    Raises:
+        SettingsError: the address isn't one.
+    """
+
+    def __init__(self, address: str, name: str, timeout_s: float = 10.0) -> None:
+        self._timeout_s = timeout_s
+        try:
+            found = urllib3.util.parse_url(address)
+        except urllib3.exceptions.LocationParseError:
+            found = urllib3.util.Url()
+        if found.scheme not in ("http", "https") or not found.host:
+            raise SettingsError(f"model server {address!r} isn't an address. Write it like http://127.0.0.1:8501.")
+        self._root = f"{address.rstrip('/')}/v1/models/{quote(name, safe='')}"
+        self._pool = urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False)
+
+    def embed(self, examples: Sequence[bytes], version: int, deadline_s: float | None = None) -> npt.NDArray[np.float32]:
+        """Returns float32 `[num_products, dimension]`, the embeddings by one version of the model.
+
+        Args:
+            examples: serialized.
+            version: of the model, no other is asked.
+            deadline_s: of the monotonic clock; None: the client's own.
+
+        Raises:
+            MissingVersionError: the version isn't served.
+            ServingError: INVALID_ARGUMENT: the model refuses a product; UNAVAILABLE, DEADLINE_EXCEEDED: no answer; INTERNAL: not one.
+        """
+        body = orjson.dumps(
+            {"signature_name": SIGNATURE, "inputs": {"examples": [{"b64": base64.b64encode(one).decode()} for one in examples]}}
+        )
+        status, reply = self._ask("POST", f"{self._root}/versions/{version}:predict", body, deadline_s)
+        if status == 404:
+            raise MissingVersionError(version, self.served(deadline_s))
+        if status != 200:
+            raise _refusal(status, reply)
+        outputs = reply.get("outputs")
+        outputs = outputs.get("embedding") if isinstance(outputs, dict) else outputs  # A lone output goes without its name.
+        try:
+            vectors = np.asarray(outputs, np.float32)
+        except (TypeError, ValueError):
+            vectors = np.empty(0, np.float32)
+        if vectors.ndim != 2 or len(vectors) != len(examples):
+            raise ServingError(
+                StatusCode.INTERNAL,
+                f"the model server answered {SIGNATURE} with the shape {list(vectors.shape)} for {len(examples)} products.",
+            )
+        return vectors
+
+    def served(self, deadline_s: float | None = None) -> list[int]:
+        """Returns the versions that are available, none where the model server doesn't know the model.
+
+        Raises:
+            ServingError: UNAVAILABLE, DEADLINE_EXCEEDED: no answer.
+        """
+        _, reply = self._ask("GET", self._root, None, deadline_s)
+        rows = reply.get("model_version_status")
+        states = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        return sorted(int(row["version"]) for row in states if row.get("state") == _AVAILABLE and str(row.get("version")).isdecimal())
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._pool.clear()
+
+    def _ask(self, method: str, url: str, body: bytes | None, deadline_s: float | None) -> tuple[int, dict[str, Any]]:
+        left_s = self._timeout_s if deadline_s is None else min(self._timeout_s, deadline_s - time.monotonic())
+        if left_s <= 0:
+            raise _too_late()
+        try:
+            response = self._pool.request(method, url, body=body, timeout=left_s, redirect=False, preload_content=False)
+            content = response.read(_MAX_REPLY_BYTES + 1)
+            if len(content) > _MAX_REPLY_BYTES:
+                response.close()
+                raise ServingError(StatusCode.INTERNAL, f"the model server's answer is larger than {_MAX_REPLY_BYTES} bytes.")
+            response.release_conn()
+        except urllib3.exceptions.HTTPError as error:
+            refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # Which some releases count among the timeouts.
+            if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
+                raise _too_late() from None
+            raise ServingError(
+                StatusCode.UNAVAILABLE, f"the model server can't be asked: {type(error).__name__}. Try again later."
+            ) from None
+        try:
+            reply = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            reply = None
+        if not isinstance(reply, dict):
+            raise ServingError(StatusCode.UNAVAILABLE, f"the model server answered {response.status} and no JSON. Is its REST port named?")
+        return response.status, reply
+
+
+def _too_late() -> ServingError:
+    return ServingError(StatusCode.DEADLINE_EXCEEDED, "the model server didn't answer in time. Try again later.")
+
+
+def _refusal(status: int, reply: dict[str, Any]) -> ServingError:
+    said = str(reply.get("error", "no reason given"))[:500]
+    if status == 400:
+        return invalid(f"the model refuses the product: {said}")
+    code = StatusCode.DEADLINE_EXCEEDED if status == 504 else StatusCode.UNAVAILABLE if status in (429, 503) else StatusCode.INTERNAL
+    return ServingError(code, f"the model server answered {status}: {said}")

@@ -1,0 +1,151 @@
+"""The REST twins of the service's methods, with their OpenAPI document, health and metrics."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from grpc import StatusCode
+from tornado.web import RequestHandler
+
+from serving.http_port import JSON, HttpBounds, HttpPort, WorkHandler
+from serving.request_log import REQUEST_ID
+from serving.request_watch import RequestWatch
+from serving.similarity_server import similarity_pb2 as messages
+from serving.similarity_server.answers import Answers
+from serving.similarity_server.json_messages import parsed, written
+from serving.similarity_server.metrics import CONTENT_TYPE, PATH, Metrics
+from serving.similarity_server.openapi import Route, document
+
+ROUTES = (
+    Route("POST", "/v1/similar:search", "Search", "The products most similar to one query, best first"),
+    Route("POST", "/v1/similar:batchSearch", "BatchSearch", "The same for several queries, all answered by one version"),
+    Route("POST", "/v1/similar:upsert", "Upsert", "Put products into the index, all or none"),
+    Route("POST", "/v1/similar:delete", "Delete", "Take products out of the index, all or none"),
+    Route("POST", "/v1/similar:move", "Move", "Put products at other nodes, all or none"),
+    Route("GET", "/v1/similar/status", "Status", "What is served now"),
+)
+DOCUMENT, HEALTH = "/openapi.json", "/healthz"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of the service.
+
+    Attributes:
+        route: where it is.
+        request: class of its message.
+        answer: makes the response.
+    """
+
+    route: Route
+    request: Any
+    answer: Callable[[Any, float | None], Any]
+
+
+def methods_of(answers: Answers) -> dict[str, Method]:
+    """Returns every method by its path."""
+    kinds: dict[str, tuple[Any, Callable[[Any, float | None], Any]]] = {
+        "Search": (messages.SearchRequest, answers.search),
+        "BatchSearch": (messages.BatchSearchRequest, answers.batch_search),
+        "Upsert": (messages.UpsertRequest, answers.upsert),
+        "Delete": (messages.DeleteRequest, answers.delete),
+        "Move": (messages.MoveRequest, answers.move),
+        "Status": (messages.StatusRequest, answers.status),
+    }
+    return {route.path: Method(route, *kinds[route.api]) for route in ROUTES}
+
+
+def error_body(code: StatusCode, message: str, identifier: str) -> bytes:
+    """Returns the JSON of a refusal."""
+    return orjson.dumps({"error": {"status": code.name, "message": message, "request_id": identifier}})
+
+
+class _Methods(WorkHandler):
+    """Every method."""
+
+    def initialize(self, bounds: HttpBounds, methods: dict[str, Method]) -> None:  # type: ignore[override]
+        """Takes what all requests share."""
+        super().initialize(bounds)
+        self._method = methods[self.request.path]
+
+    def prepare(self) -> None:
+        """Refuses another verb."""
+        super().prepare()
+        route = self._method.route
+        if not self._finished and self.request.method != route.verb:
+            self.set_header("Allow", route.verb)
+            message = f"{self.request.method} {route.path}: this takes {route.verb}."
+            self.reply(StatusCode.UNIMPLEMENTED, message, None, 405)
+
+    def work(self, deadline_s: float) -> bytes:
+        """Returns the response as JSON."""
+        return written(self._method.answer(parsed(bytes(self.body), self._method.request), deadline_s))
+
+    def error_body(self, code: StatusCode, message: str) -> bytes:
+        """Returns the JSON of a refusal."""
+        return error_body(code, message, self.identifier)
+
+    def log_fields(self) -> dict[str, str]:
+        """Returns the method."""
+        return {"api": self._method.route.api}
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Keeps the form for what the HTTP library refuses by itself."""
+        self.set_header("Content-Type", JSON)
+        self.finish(error_body(StatusCode.INVALID_ARGUMENT, f"{self.request.method}: {self._reason}.", self.identifier))
+
+
+class _Page(RequestHandler):
+    """A page that needs no bounds: metrics, health, the document."""
+
+    def initialize(self, content_type: str, page: Callable[[], bytes]) -> None:
+        self._content_type, self._page = content_type, page
+
+    def get(self) -> None:
+        self.set_header("Content-Type", self._content_type)
+        self.finish(self._page())
+
+
+class _Unknown(RequestHandler):
+    """A path outside the API."""
+
+    def prepare(self) -> None:
+        self.set_status(404)
+        self.set_header("Content-Type", JSON)
+        identifier = self.request.headers.get(REQUEST_ID, "")[:128]
+        message = f"there is nothing at {self.request.path[:200]}. See {DOCUMENT}."
+        self.finish(error_body(StatusCode.NOT_FOUND, message, identifier))
+
+
+def rest_port(
+    answers: Answers,
+    watch: RequestWatch,
+    metrics: Metrics,
+    host: str,
+    port: int,
+    max_bytes: int,
+    timeout_s: float,
+    context: ssl.SSLContext | None = None,
+) -> HttpPort:
+    """Returns the REST API on one port, not started yet.
+
+    Raises:
+        ServingError: UNAVAILABLE: the port can't be used.
+    """
+    methods = methods_of(answers)
+    bounds = HttpBounds(watch, max_bytes, timeout_s, ThreadPoolExecutor(watch.in_flight.limit, "rest"))
+    described = orjson.dumps(document(ROUTES))
+    routes = [
+        *((re.escape(path), _Methods, {"bounds": bounds, "methods": methods}) for path in methods),
+        (re.escape(DOCUMENT), _Page, {"content_type": JSON, "page": lambda: described}),
+        (re.escape(HEALTH), _Page, {"content_type": JSON, "page": lambda: b'{"status": "SERVING"}'}),
+        (re.escape(PATH), _Page, {"content_type": CONTENT_TYPE, "page": metrics.page}),
+        (r".*", _Unknown),
+    ]
+    return HttpPort(routes, bounds, host, port, "--rest-port", context)

@@ -1,0 +1,87 @@
+"""Quality from audit answers: who is counted, judged by what, at which depth, of which version."""
+
+import numpy as np
+import pytest
+
+from few_shot.quality_estimate import estimate_quality, read_audit_answers
+from schemas.label_event import CANNOT_TELL, IS, RETRACT, LabelEvent
+from schemas.taxonomy import Node, Taxonomy
+
+TREE = Taxonomy(
+    [
+        Node("shoes", "", "Shoes", False),
+        Node("boots", "shoes", "Boots", True),
+        Node("sneakers", "shoes", "Sneakers", True),
+        Node("bags", "", "Bags", True),
+        Node("trainers", "shoes", "Trainers", False, replaced_by="sneakers"),
+    ]
+)
+
+
+def event(number, said, answer, version=7, stream="audit", kind=IS, **more):
+    """Returns an answer to a product of its own."""
+    shown = {"stream": stream, "version": version, "suggestions": [said, "bags"] if said else []}
+    return LabelEvent(f"e{number}", number, "ann", f"p{number}", kind, answer if kind == IS else "", shown=shown, **more)
+
+
+def test_a_share_is_of_audit_answers_alone_and_by_depth_of_agreement():
+    events = [event(1, "boots", "boots"), event(2, "boots", "sneakers"), event(3, "bags", "bags"), event(4, "shoes", "boots")]
+    found = estimate_quality(read_audit_answers([*events, event(5, "bags", "boots", stream="strategy")], TREE), TREE)
+    assert (found.at_answer.value, found.at_answer.judged) == (0.5, 4)
+    assert {depth: (share.value, share.judged) for depth, share in found.by_depth.items()} == {1: (1.0, 4), 2: (1 / 3, 3)}
+    assert found.at_answer.low < 0.5 < found.at_answer.high
+
+
+def test_a_retracted_answer_does_not_count_and_a_replaced_node_is_what_replaced_it():
+    taken_back = LabelEvent("r", 9, "ann", "p1", RETRACT, retracts="e1")
+    answers = read_audit_answers([event(1, "boots", "bags"), event(2, "trainers", "sneakers"), taken_back], TREE)
+    assert (answers.said == answers.answered).tolist() == [True]
+
+
+def test_what_cannot_be_judged_is_counted_by_why():
+    events = [event(1, "boots", "", kind=CANNOT_TELL), event(2, "", "boots"), event(3, "gone", "boots"), event(4, "boots", "gone")]
+    answers = read_audit_answers(events, TREE)
+    assert answers.left_out == {"cannot_tell": 1, "nothing suggested": 1, "node not in the tree": 2}
+    found = estimate_quality(answers, TREE)
+    assert (found.versions, found.at_answer.judged, found.by_depth) == ((), 0, {})
+
+
+@pytest.mark.parametrize(
+    "shown", [{"suggestions": "boots"}, {"suggestions": [3]}, {"suggestions": [{"node_id": 1}]}, {"suggestions": [[]]}]
+)
+def test_odd_things_shown_are_left_out(shown):
+    odd = LabelEvent("e", 1, "ann", "p", IS, "boots", shown={"stream": "audit", "version": "x", **shown})
+    assert read_audit_answers([odd], TREE).left_out == {"nothing suggested": 1}
+
+
+def test_earlier_versions_join_only_until_there_are_enough_answers():
+    events = [event(number, "boots" if number % 2 else "bags", "boots", version=1 + number // 100) for number in range(300)]
+    answers = read_audit_answers(events, TREE)
+    assert estimate_quality(answers, TREE, enough=50).versions == (3,)
+    assert estimate_quality(answers, TREE, enough=150).versions == (3, 2)
+    assert estimate_quality(answers, TREE, enough=1000).versions == (3, 2, 1)
+    assert [share.judged for share in estimate_quality(answers, TREE).by_version.values()] == [100, 100, 100]
+
+
+def test_an_audit_of_a_pool_tells_its_quality_where_a_sampler_cannot():
+    rng = np.random.default_rng(0)
+    hard = rng.random(4000) < 0.3
+    right = np.where(hard, rng.random(4000) < 0.4, rng.random(4000) < 0.98)
+    asked = np.r_[rng.permutation(4000)[:200], rng.permutation(np.flatnonzero(hard))[:800]]
+    streams = ["audit"] * 200 + ["strategy"] * 800
+    events = [event(number, "boots" if right[row] else "bags", "boots", stream=streams[number]) for number, row in enumerate(asked)]
+    share = estimate_quality(read_audit_answers(events, TREE), TREE).at_answer
+    assert share.low < right.mean() < share.high
+    assert abs(share.value - right.mean()) < 0.06 < abs(right[asked].mean() - right.mean())
+
+
+def test_weights_stand_for_the_offers_of_a_group():
+    answers = read_audit_answers([event(1, "boots", "boots"), event(2, "bags", "boots")], TREE)
+    assert estimate_quality(answers, TREE, np.array([9.0, 1.0])).at_answer.value == pytest.approx(0.9)
+
+
+def test_offers_of_one_group_count_as_one_in_the_interval():
+    alone = [event(number, "boots", "boots") for number in range(5)]
+    together = [event(number, "boots", "boots", group=f"g{number % 5}") for number in range(50)]
+    first, second = (estimate_quality(read_audit_answers(each, TREE), TREE).at_answer for each in (alone, together))
+    assert second.low == pytest.approx(first.low)

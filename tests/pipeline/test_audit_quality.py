@@ -1,0 +1,55 @@
+"""`aisle batch quality` reads real label events and says how good the model is."""
+
+import contextlib
+import io
+import json
+
+import pytest
+
+from pipeline.cli import main
+from schemas.label_event import IS, LabelEvent, write_label_events
+
+
+def quality(*words):
+    """Runs the verb and returns exit code, standard output and standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["batch", "quality", *words])
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Settings with 20 audit answers, of which 18 are right, and 20 of a strategy, all wrong."""
+    (tmp_path / "taxonomy.tsv").write_text("id\tparent_id\tname\texclusive\ntop\t\tTop\t0\na\ttop\tA\t1\nb\ttop\tB\t1\n")
+    events = []
+    for number in range(40):
+        stream, said = ("audit", "a" if number < 18 else "b") if number < 20 else ("strategy", "b")
+        shown = {"stream": stream, "version": 4, "suggestions": [said]}
+        events.append(LabelEvent(f"e{number}", number, "ann", f"p{number}", IS, "a", shown=shown))
+    write_label_events(tmp_path / "events.jsonl", events)
+    path = tmp_path / "shop.yaml"
+    taxonomy, labels = json.dumps(str(tmp_path / "taxonomy.tsv")), json.dumps([str(tmp_path / "events.jsonl")])
+    path.write_text(f"run: {{root: {json.dumps(str(tmp_path))}}}\ntaxonomy: {{path: {taxonomy}}}\nlabels: {{events: {labels}}}\n")
+    return str(path)
+
+
+def test_quality_is_a_table_with_intervals(config):
+    code, table, said = quality("--config", config)
+    assert (code, said) == (0, "")
+    rows = {line[:13].strip(): line[13:].split() for line in table.splitlines()}
+    assert rows["at the answer"][0] == "90.0%"
+    assert rows["at depth 1"][0] == "100.0%"
+    assert rows["at the answer"][-1] == "20"
+
+
+def test_quality_is_json_where_a_machine_reads_it(config):
+    code, text, _ = quality("--config", config, "--json")
+    found = json.loads(text)
+    assert (code, found["versions"], found["at_answer"]["judged"], found["by_depth"]["2"]["value"]) == (0, [4], 20, 0.9)
+
+
+def test_quality_without_settings_says_how_to_name_them():
+    code, _, said = quality()
+    assert code == 2
+    assert "--config FILE" in said

@@ -1,0 +1,168 @@
+"""Starts `aisle similar` itself, asks it, and stops it; and compares generated code with what it is generated from."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf import json_format
+
+from pipeline.cli import main
+from serving.similarity_server import similarity_pb2 as messages
+from serving.similarity_server.similarity_pb2_grpc import SimilarityStub
+from similarity.live_index import LiveIndex
+from similarity.planner import build_index, save_index
+from tests.similarity.catalogue import small_catalogue, write_built
+
+ROOT = Path(__file__).parents[2]
+APPS = ROOT / ".venv-apps" / "bin" / "python"
+FOREIGN = ("tensorflow", "keras", "tfx", "apache_beam", "scann", "components", "trainer_module")
+# The program as it is, and afterwards what it loaded.
+PROGRAM = (
+    "import json, sys; from pipeline.cli import main; code = main(sys.argv[1:]); "
+    "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules}))); sys.exit(code)"
+)
+
+
+@pytest.fixture
+def program(tmp_path):
+    write_built(tmp_path / "built")
+    words = ["similar", "--json", "--index", str(tmp_path / "built"), "--folder", str(tmp_path / "state"), "--port=0", "--rest-port=0"]
+    started_s = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    process.started_s = started_s
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    process.stderr.close()
+
+
+def test_the_program_starts_without_tensorflow_and_serves_until_it_is_told_to_stop(program):
+    addresses = json.loads(program.stdout.readline())
+    assert time.monotonic() - program.started_s < 10  # About one second where nothing else runs; TensorFlow alone takes longer.
+    assert addresses["version"] == 7
+    assert addresses["grpc"].startswith("127.0.0.1:")
+    assert addresses["rest"].startswith("http://127.0.0.1:")
+    with grpc.insecure_channel(addresses["grpc"]) as channel:
+        stub = SimilarityStub(channel)
+        found, call = stub.Search.with_call(messages.SearchRequest(product_id="p1", k=2), timeout=10, metadata=(("x-request-id", "mine"),))
+        stub.Delete(messages.DeleteRequest(product_ids=["p2"]), timeout=10)
+    assert len(found.neighbours) == 2
+    assert dict(call.trailing_metadata())["x-request-id"] == "mine"
+    program.send_signal(signal.SIGTERM)
+    said, errors = program.communicate(timeout=30)
+    assert program.returncode == 0
+    assert set(json.loads(said.splitlines()[-1])) & set(FOREIGN) == set()
+    rows = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
+    assert [(row["api"], row["status"], row["protocol"]) for row in rows if row.get("event") == "request"] == [
+        ("Search", "OK", "grpc"),
+        ("Delete", "OK", "grpc"),
+    ]
+    assert rows[0]["request_id"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--index", "DIR", "--config", "b"], 2, "say once what to serve"),
+        (["--index", "DIR"], 2, "--index needs --folder"),
+        (["--index", "DIR", "--folder", "DIR/state"], 1, "isn't an index. Name the folder of a built one."),
+        (["--set", "push.folder=DIR"], 1, "nothing is live here"),
+        (["--index", "BUILT", "--folder", "DIR/state", "--model-server", "http://x"], 2, "Add --model-name."),
+        (["--index", "BUILT", "--folder", "DIR/state", "--model-server", "x y", "--model-name", "n"], 2, "'x y' isn't an address."),
+    ],
+)
+def test_what_cant_be_served_is_refused_in_one_line(tmp_path, capsys, words, code, message):
+    (tmp_path / "empty").mkdir()
+    if "BUILT" in words:
+        write_built(tmp_path / "built", 20)
+    given = [word.replace("DIR", str(tmp_path / "empty")).replace("BUILT", str(tmp_path / "built")) for word in words]
+    assert main(["similar", *given, "--port", "0", "--rest-port", "0"]) == code
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+
+
+@pytest.mark.parametrize("name", ["similarity", "tf_example"])
+def test_the_generated_code_is_that_of_the_proto(name):
+    proto = (ROOT / "schemas" / f"{name}.proto").read_bytes()
+    generated = (ROOT / "serving" / "similarity_server" / f"{name}_pb2.py").read_text(encoding="utf-8")
+    (digest,) = re.findall(rf"^# sha256 of schemas/{name}\.proto: (\w+)$", generated, re.MULTILINE)
+    assert digest == hashlib.sha256(proto).hexdigest(), "run make protos"
+
+
+def section_blocks(language):
+    section = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8").split("## Similarity server")[1]
+    return re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl isn't installed, so the examples of the docs aren't run")
+def test_the_examples_of_the_docs_work_as_written(program):
+    addresses = json.loads(program.stdout.readline())
+    places = {"127.0.0.1:8600": addresses["grpc"], "127.0.0.1:8601": addresses["rest"].removeprefix("http://")}
+    commands = "\n".join(section_blocks("bash"))
+    (code,) = section_blocks("python")
+    for written, real in places.items():
+        commands, code = commands.replace(written, real), code.replace(written, real)
+    lines = [shlex.split(line) for line in commands.splitlines() if line]
+    curls = [words for words in lines if words[0] == "curl"]
+    assert len(curls) == 3
+    for words in curls:
+        done = subprocess.run([*words[:1], "--silent", "--show-error", *words[1:]], capture_output=True, text=True, timeout=20, check=True)
+        assert "error" not in json.loads(done.stdout), done.stdout
+    # grpcurl isn't on every machine: what it would send is sent by its words.
+    ((body, address, method),) = [words[3:] for words in lines if words[0] == "grpcurl"]
+    with grpc.insecure_channel(address) as channel:
+        answer = channel.unary_unary(f"/{method}", messages.SearchRequest.SerializeToString, messages.SearchResponse.FromString)(
+            json_format.Parse(body, messages.SearchRequest()), timeout=10
+        )
+    assert len(answer.neighbours) == 5
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert len(done.stdout.splitlines()) == 5
+
+
+@pytest.mark.skipif(not APPS.exists(), reason="the small environment isn't there: make setup-apps")
+def test_the_small_environment_serves_what_the_pipeline_built(tmp_path):
+    built = build_index(small_catalogue(1_200), 1_000, 10, 0.5, 0, kind="scann")
+    save_index(tmp_path / "built", built, version=7)
+    words = ["similar", "--json", "--index", str(tmp_path / "built"), "--folder", str(tmp_path / "state"), "--port=0", "--rest-port=0"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    process = subprocess.Popen(
+        [str(APPS), "-W", "error", "-c", PROGRAM, *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    try:
+        addresses = json.loads(process.stdout.readline())
+        with grpc.insecure_channel(addresses["grpc"]) as channel:
+            found = SimilarityStub(channel).Search(messages.SearchRequest(product_id="p1", k=5), timeout=10)
+        with urllib.request.urlopen(f"{addresses['rest']}/v1/similar/status", timeout=10) as response:
+            status = json.load(response)
+        with urllib.request.urlopen(f"{addresses['rest']}/openapi.json", timeout=10) as response:
+            assert json.load(response)["paths"]
+        process.send_signal(signal.SIGTERM)
+        said, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, errors
+    assert (status["kind"], status["num_products"]) == ("scann", 1_200)
+    with LiveIndex.create(tmp_path / "alone", tmp_path / "built") as alone:
+        assert [one.product_id for one in found.neighbours] == alone.similar("p1", 5).ids[0].tolist()
+    assert set(json.loads(said.splitlines()[-1])) & (set(FOREIGN) - {"scann"}) == set()

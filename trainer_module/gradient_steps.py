@@ -1,0 +1,90 @@
+"""Takes gradient steps: one network, its optimiser, and the loss of both heads on a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from trainer_module.hyperparameters import HyperParameters
+from trainer_module.layout import NetworkInputs
+from trainer_module.losses import exclusive_loss, non_negative_rule_loss, weighted_rule_loss
+from trainer_module.optimizer import LazyAdam
+from trainer_module.schedule import Batch
+from trainer_module.training_data import TrainingData
+from trainer_module.zoo.contract import Network, NetworkOutputs
+
+
+class GradientSteps:
+    """One network, its optimiser, and the traced step."""
+
+    def __init__(self, network: Network, data: TrainingData, hyper: HyperParameters, num_nodes: int) -> None:
+        self.network, self.data, self.hyper = network, data, hyper
+        self._variables = list(network.weights.values())
+        self._optimizer = LazyAdam(self._variables)
+        coverage = np.asarray(data.rules.mean(axis=0)).ravel() if data.rules.shape[0] else np.zeros(num_nodes)
+        self._priors = tf.constant(np.minimum(coverage * hyper.class_prior, 0.9), tf.float32)
+        self._class_weights = tf.constant(class_weights(data.answers[data.answered], network_width(network, data), hyper.class_weights))
+        self._step = tf.function(self._one_step, reduce_retracing=True)
+
+    @property
+    def fitted(self) -> Network:
+        """The network that the steps lead to."""
+        return self.network
+
+    def run(self, batch: Batch, learning_rate: float, rule_loss_weight: float, done: float) -> None:
+        """Takes one step; `done` is the share of the phase's steps that were taken."""
+        inputs = self.data.inputs(batch.rows)
+        self._step(
+            inputs,
+            tf.constant(self.data.answers[batch.rows]),
+            tf.constant(batch.exclusive),
+            tf.constant(self.data.rule_targets(batch.rows)),
+            tf.constant(batch.rule_based),
+            tf.constant(learning_rate, tf.float32),
+            tf.constant(rule_loss_weight, tf.float32),
+        )
+
+    def _one_step(
+        self,
+        inputs: NetworkInputs,
+        classes: tf.Tensor,
+        trains_exclusive: tf.Tensor,
+        targets: tf.Tensor,
+        trains_rules: tf.Tensor,
+        learning_rate: tf.Tensor,
+        rule_loss_weight: tf.Tensor,
+    ) -> None:
+        with tf.GradientTape() as tape:
+            outputs = self.network(inputs, training=True)
+            loss = self._loss_of_both_heads(outputs, classes, trains_exclusive, targets, trains_rules, rule_loss_weight)
+        self._optimizer.apply(tape.gradient(loss, self._variables), self._variables, learning_rate)
+
+    def _loss_of_both_heads(
+        self,
+        outputs: NetworkOutputs,
+        classes: tf.Tensor,
+        trains_exclusive: tf.Tensor,
+        targets: tf.Tensor,
+        trains_rules: tf.Tensor,
+        rule_loss_weight: tf.Tensor,
+    ) -> tf.Tensor:
+        weights = trains_exclusive * tf.gather(self._class_weights, tf.maximum(classes, 0))
+        loss = exclusive_loss(outputs.exclusive, classes, weights)
+        if self.hyper.rule_loss == "non_negative":
+            return loss + rule_loss_weight * non_negative_rule_loss(outputs.rule_based, targets, trains_rules, self._priors)
+        return loss + rule_loss_weight * weighted_rule_loss(outputs.rule_based, targets, trains_rules, self.hyper.unlabelled_weight)
+
+
+def network_width(network: Network, data: TrainingData) -> int:
+    """Returns C, the number of exclusive nodes the network scores."""
+    rows = np.zeros(1, np.int64)
+    return int(network(data.inputs(rows)).exclusive.shape[1])
+
+
+def class_weights(classes: np.ndarray, num_classes: int, how: str) -> np.ndarray:
+    """Returns float32 `[num_classes]`, of mean 1 over the answers, within [0.1, 10]."""
+    counts = np.bincount(classes, minlength=num_classes).astype(np.float64)
+    power = {"none": 0.0, "balanced": 1.0, "square_root": 0.5}[how]
+    weights = np.maximum(counts, 1.0) ** -power
+    mean = (weights * counts).sum() / max(counts.sum(), 1.0)
+    return np.clip(weights / max(mean, 1e-12), 0.1, 10.0).astype(np.float32) if counts.sum() else np.ones(num_classes, np.float32)
