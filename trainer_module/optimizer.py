@@ -24,12 +24,12 @@ class LazyAdam(tf.Module):
     def apply(
         self, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None], variables: Sequence[tf.Variable], learning_rate: tf.Tensor
     ) -> None:
-        """Takes one step; a variable without a gradient stays as it is. Rows of `IndexedSlices` must be unique."""
+        """Takes one step; a variable without a gradient stays as it is."""
         self._steps.assign_add(1.0)
         rate = learning_rate * tf.sqrt(1.0 - _BETA_2**self._steps) / (1.0 - _BETA_1**self._steps)
         for gradient, variable, first, second in zip(gradients, variables, self._first, self._second, strict=True):
             if isinstance(gradient, tf.IndexedSlices):
-                rows, values = gradient.indices, gradient.values
+                rows, values = _summed(gradient)
                 m = _BETA_1 * tf.gather(first, rows) + (1 - _BETA_1) * values
                 v = _BETA_2 * tf.gather(second, rows) + (1 - _BETA_2) * values * values
                 first.scatter_update(tf.IndexedSlices(m, rows))
@@ -39,3 +39,9 @@ class LazyAdam(tf.Module):
                 first.assign(_BETA_1 * first + (1 - _BETA_1) * gradient)
                 second.assign(_BETA_2 * second + (1 - _BETA_2) * gradient * gradient)
                 variable.assign_sub(rate * first / (tf.sqrt(second) + _EPSILON))
+
+
+def _summed(gradient: tf.IndexedSlices) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns each row once, with the sum of its gradients: products of a batch share brands and categories."""
+    rows, places = tf.unique(gradient.indices)
+    return rows, tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))

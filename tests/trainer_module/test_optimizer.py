@@ -31,6 +31,17 @@ def test_rows_touched_at_every_step_move_as_dense_ones_do():
     np.testing.assert_allclose(dense.numpy(), sparse.numpy(), rtol=1e-6)
 
 
+def test_a_row_that_products_share_moves_by_the_sum_of_their_gradients():
+    dense, sparse = tf.Variable(np.ones((4, 3), np.float32)), tf.Variable(np.ones((4, 3), np.float32))
+    for_dense, for_sparse = LazyAdam([dense]), LazyAdam([sparse])
+    rows = tf.constant([2, 0, 2, 2, 1, 3], tf.int64)
+    for gradient in steps(5, (6, 3)):
+        summed = tf.math.unsorted_segment_sum(gradient, rows, 4)
+        for_dense.apply([summed], [dense], tf.constant(0.01))
+        for_sparse.apply([tf.IndexedSlices(tf.constant(gradient), rows)], [sparse], tf.constant(0.01))
+    np.testing.assert_allclose(dense.numpy(), sparse.numpy(), rtol=1e-5)
+
+
 def test_rows_without_a_gradient_and_variables_without_one_stay():
     touched, untouched = tf.Variable(np.ones((4, 3), np.float32)), tf.Variable(1.0)
     optimizer = LazyAdam([touched, untouched])
