@@ -41,8 +41,8 @@ class FewShotParameters:
     Attributes:
         penalty: on the weights of the tree-shared regression.
         node_text_weight: of the path and the name of a node as if they were answered products.
-        regression_steps: of L-BFGS at most, with some answers, but fewer than 3,000, half as many: as good, and quicker.
-        expert_passes: over the answers.
+        regression_steps: of L-BFGS at most.
+        expert_passes: over the answers. With some answers, but fewer than 3,000, half of both: as good, and quicker.
         folds: of near-duplicate groups, for evidence that hasn't seen the answer it is judged by.
         max_stack_scores: answers times classes that the trusts are fitted on at most.
         balance: 0 weighs answers alike, 1 nodes alike, when trusts are fitted.
@@ -57,7 +57,7 @@ class FewShotParameters:
     penalty: float = 0.03
     node_text_weight: float = 0.1
     regression_steps: int = 30
-    expert_passes: int = 5
+    expert_passes: int = 10
     folds: int = 3
     max_stack_scores: int = 2_000_000
     balance: float = 0.35
@@ -134,21 +134,20 @@ class _Learner:
         vectors = np.vstack([self.products.latent[rows], self._texts])
         of_texts = np.tile(np.arange(self.num_classes), 2)
         weights = np.r_[np.ones(len(rows)), np.full(len(of_texts), self.parameters.node_text_weight)].astype(np.float32)
-        steps = self._regression_steps(len(rows))
+        steps = self._repeats(self.parameters.regression_steps, len(rows))
         weak = self._unanswered.weak_rows(rows, classes, self.num_classes) if self._unanswered else None
         regression = fit_regression(vectors, np.r_[classes, of_texts], weights, self.ancestry, self.parameters.penalty, steps, weak)
         counts = np.bincount(classes, minlength=self.num_classes)
         bag = self.products.bag[rows]
         columns = np.unique(bag.indices)
         sets = np.vstack([np.eye(self.num_classes, dtype=bool), self._inner > 0])[:, classes].T
-        separators = fit_separators(bag[:, columns], sets, self.parameters.expert_passes, self.seed)
+        separators = fit_separators(bag[:, columns], sets, self._repeats(self.parameters.expert_passes, len(rows)), self.seed)
         separators[-1] += np.where(sets.any(axis=0), 0.0, _UNSEEN_MARGIN)
         own, inner = separators[:, : self.num_classes], separators[:, self.num_classes :]
         return _Learnt(regression, columns, own, inner @ self._inner, counts)
 
-    def _regression_steps(self, num_answers: int) -> int:
-        steps = self.parameters.regression_steps
-        return (steps + 1) // 2 if 0 < num_answers < _MANY else steps
+    def _repeats(self, most: int, num_answers: int) -> int:
+        return (most + 1) // 2 if 0 < num_answers < _MANY else most
 
     def expert_scale(self, counts: np.ndarray) -> np.float32:
         """Returns what margins are multiplied by: of one class alone the expert has nothing to say."""
