@@ -100,11 +100,11 @@ def check_another_batch(aisle: Program, answered: list[dict]) -> None:
     shop = json.loads(aisle("batch", "show", everywhere["folder"], "--json").stdout)["items"][0]["shop"]  # One with open products.
     there = json.loads(aisle(*draw, "--shop", shop).stdout)
     for drawn in (everywhere, there):
-        assert drawn["strategy"] == "rare_nodes" and 0 < drawn["num_items"] <= min(20, drawn["pool"])
+        assert drawn["strategy"] == "rare_nodes" and 0 < drawn["num_items"] <= min(20, drawn["pool"])  # Near-duplicates are asked once.
         items = json.loads(aisle("batch", "show", drawn["folder"], "--json", "--limit", 100).stdout)["items"]
         assert not {item["group"] for item in items} & {item["group"] for item in answered}
         assert drawn is everywhere or {item["shop"] for item in items} == {shop}
-    assert everywhere["num_items"] == 20 and there["pool"] < everywhere["pool"]  # A shop's few products may be near-duplicates.
+    assert there["pool"] <= everywhere["pool"]
 
 
 def check_predictions(aisle: Program, results: dict) -> None:
