@@ -95,16 +95,27 @@ def test_the_labelling_loop_closes(tmp_path):
 
 def check_another_batch(aisle: Program, answered: list[dict]) -> None:
     """A batch drawn between two runs leaves out what was answered since, and keeps to the shop that was named."""
-    draw = ("batch", "draw", *aisle.settings, "--strategy", "rare_nodes", "--json")
-    everywhere = json.loads(aisle(*draw).stdout)
-    shop = json.loads(aisle("batch", "show", everywhere["folder"], "--json").stdout)["items"][0]["shop"]  # One with open products.
-    there = json.loads(aisle(*draw, "--shop", shop).stdout)
-    for drawn in (everywhere, there):
-        assert drawn["strategy"] == "rare_nodes" and 0 < drawn["num_items"] <= min(20, drawn["pool"])  # Near-duplicates are asked once.
-        items = json.loads(aisle("batch", "show", drawn["folder"], "--json", "--limit", 100).stdout)["items"]
-        assert not {item["group"] for item in items} & {item["group"] for item in answered}
-        assert drawn is everywhere or {item["shop"] for item in items} == {shop}
-    assert there["pool"] <= everywhere["pool"]
+    everywhere, items = draw(aisle)
+    shop = items[0]["shop"]
+    there, items_there = draw(aisle, "--shop", shop)
+    assert {item["shop"] for item in items_there} == {shop}
+    assert there["pool"] < everywhere["pool"]
+    assert not {item["group"] for item in items + items_there} & {item["group"] for item in answered}
+
+
+def draw(aisle: Program, *words: str) -> tuple[dict, list[dict]]:
+    """Draws a batch of 20, or as many as there are questions: each group of near-duplicates is one, whatever the strategy."""
+    hunted, everything = (
+        json.loads(aisle("batch", "draw", *aisle.settings, *words, "--strategy", strategy, "--size", size, "--json").stdout)
+        for strategy, size in (("rare_nodes", 20), ("random", 1000))
+    )
+    asked, askable = (
+        json.loads(aisle("batch", "show", drawn["folder"], "--json", "--limit", 1000).stdout)["items"] for drawn in (hunted, everything)
+    )
+    assert (hunted["strategy"], hunted["num_items"], len(asked)) == ("rare_nodes", min(20, len(askable)), min(20, len(askable)))
+    assert 0 < len({item["group"] for item in askable}) == len(askable) <= everything["pool"] == hunted["pool"]
+    assert {item["group"] for item in asked} <= {item["group"] for item in askable}
+    return hunted, asked
 
 
 def check_predictions(aisle: Program, results: dict) -> None:
