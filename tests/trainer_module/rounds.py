@@ -60,7 +60,7 @@ def schema_of(config: FeatureConfig) -> schema_pb2.Schema:
 
 
 def training_config(root: Path, config: FeatureConfig, tree: Taxonomy, **changes: Any) -> dict[str, Any]:
-    """Writes the taxonomy and returns a `custom_config` as `pipeline.create_pipeline` makes it."""
+    """Writes the taxonomy and returns a `custom_config` as `pipeline.stages.learning` makes it."""
     root.mkdir(parents=True, exist_ok=True)
     write_taxonomy(root / "taxonomy.tsv", tree)
     return {
