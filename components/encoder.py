@@ -4,27 +4,24 @@ import json
 import logging
 import posixpath
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
-from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, channel, standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.artifacts import EncodingReport
 from components.encoding import EncodingCounts, ExampleEncoder, encode_file, encoding_report, load_field_encoders
+from components.example_rewriting import MergeCounts, RewriteTask, describe_like, rewrite_tasks
 from components.snapshot_files import write_local
 from encoders.vector_cache import VectorCache
-from schemas.errors import CatalogueError
 
 REPORT_FILE = "encoding_report.json"
-_Files = tuple[str, str]  # A file of examples, and where the one with vectors goes.
 _BYTES_A_GB = 1_000_000_000
 
 log = logging.getLogger(__name__)
@@ -48,42 +45,10 @@ class _EncodeFile(beam.DoFn):
         cache = VectorCache(Path(self._cache), self._cache_bytes) if self._cache else None
         return _Loaded(load_field_encoders(json.loads(self._plans), cache), Path(self._images) if self._images else None)
 
-    def process(self, files: _Files) -> Iterator[EncodingCounts]:
+    def process(self, task: RewriteTask) -> Iterator[EncodingCounts]:
         """Encodes one file."""
-        yield encode_file(self._encoder, *files)
-
-
-class _MergeCounts(beam.CombineFn):
-    """Counts of files to the counts of all."""
-
-    def create_accumulator(self) -> EncodingCounts:
-        return EncodingCounts()
-
-    def add_input(self, accumulator: EncodingCounts, counts: EncodingCounts) -> EncodingCounts:
-        accumulator.merge(counts)
-        return accumulator
-
-    def merge_accumulators(self, accumulators: Iterable[EncodingCounts]) -> EncodingCounts:
-        merged = self.create_accumulator()
-        for accumulator in accumulators:
-            merged.merge(accumulator)
-        return merged
-
-    def extract_output(self, accumulator: EncodingCounts) -> EncodingCounts:
-        return accumulator
-
-
-def _planned_files(examples: Artifact, target: Artifact) -> list[_Files]:
-    files = []
-    for split in artifact_utils.decode_split_names(examples.split_names):
-        source_dir = artifact_utils.get_split_uri([examples], split)
-        target_dir = posixpath.join(target.uri, posixpath.basename(source_dir))
-        names = sorted(fileio.listdir(source_dir)) if fileio.isdir(source_dir) else []
-        if not names:
-            raise CatalogueError(f"{source_dir}: the split {split!r} has no file of examples. Run ProductExampleGen again.")
-        fileio.makedirs(target_dir)
-        files.extend((posixpath.join(source_dir, name), posixpath.join(target_dir, name)) for name in names)
-    return files
+        _, source, target = task
+        yield encode_file(self._encoder, source, target)
 
 
 class EncoderExecutor(base_beam_executor.BaseBeamExecutor):
@@ -95,7 +60,7 @@ class EncoderExecutor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         encoded = artifact_utils.get_single_instance(output_dict["encoded_examples"])
         report_uri = artifact_utils.get_single_instance(output_dict["encoding_report"]).uri
-        plans, files = json.loads(exec_properties["encoders"]), _planned_files(examples, encoded)
+        plans, tasks = json.loads(exec_properties["encoders"]), rewrite_tasks(examples, encoded)
         cache_bytes = int(float(exec_properties["cache_gb"]) * _BYTES_A_GB)
         encode = _EncodeFile(exec_properties["encoders"], exec_properties["images"], exec_properties["cache"], cache_bytes, Shared())
 
@@ -108,17 +73,14 @@ class EncoderExecutor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                | "Files" >> beam.Create(files)
+                | "Files" >> beam.Create(tasks)
                 | "Spread" >> beam.Reshuffle()
                 | "EncodeFiles" >> beam.ParDo(encode)
-                | "Count" >> beam.CombineGlobally(_MergeCounts())
+                | "Count" >> beam.CombineGlobally(MergeCounts(EncodingCounts))
                 | "WriteReport" >> beam.Map(write_report)
             )
-        encoded.split_names = examples.split_names
-        encoded.span = examples.span
-        examples_utils.set_file_format(encoded, examples_utils.get_file_format(examples) or "tfrecords_gzip")
-        examples_utils.set_payload_format(encoded, examples_utils.get_payload_format(examples))
-        log.info("encoder files=%d encoders=%d seconds=%.1f", len(files), len(plans), time.monotonic() - started)
+        describe_like(examples, encoded)
+        log.info("encoder files=%d encoders=%d seconds=%.1f", len(tasks), len(plans), time.monotonic() - started)
 
 
 class EncoderSpec(ComponentSpec):

@@ -11,8 +11,9 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.types import standard_artifacts
 
 from components.artifacts import LabelSnapshot, RuleReport, RuleSnapshot, TaxonomySnapshot
+from components.example_rewriting import rewrite_tasks
 from components.frozen_events import frozen_events
-from components.label_join import LabelJoin, label_tasks
+from components.label_join import LabelJoin
 from components.snapshots import LabelSnapshotGen, RuleSnapshotGen, TaxonomySnapshotGen
 from schemas.errors import CatalogueError, LabelError, RuleError, SettingsError
 from schemas.label_event import LabelEvent, events_sha256, write_label_events
@@ -140,7 +141,7 @@ def test_a_split_without_files_is_refused(tmp_path):
     source.split_names = '["dev"]'
     examples_utils.set_file_format(source, "tfrecords_gzip")
     with pytest.raises(CatalogueError, match="Split-dev: the split 'dev' has no file of examples. Run ProductExampleGen again."):
-        label_tasks(source, target)
+        rewrite_tasks(source, target)
 
 
 def test_events_of_store_and_files_are_each_taken_once(inputs):
