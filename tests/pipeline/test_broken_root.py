@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ml_metadata.metadata_store import metadata_store
@@ -89,15 +91,21 @@ def test_metadata_another_program_holds_is_waited_for_and_then_named(shop, tmp_p
     check_metadata(root)
 
 
-def test_a_transaction_a_killed_run_left_open_is_taken_back(shop, tmp_path):
-    root = tmp_path / "var" / "tiny"
+def die_while_writing(database: Path, statements: str) -> None:
+    """Leaves a database as a program does that is killed in the middle of a transaction."""
     script = (
         "import os, sqlite3, sys\n"
         "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "db.executescript('PRAGMA cache_size = 1; BEGIN; UPDATE t SET a = zeroblob(200000); INSERT INTO t VALUES (zeroblob(300000));')\n"
+        "db.executescript('PRAGMA cache_size = 1; BEGIN;' + sys.argv[2])\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(root / "metadata.sqlite")], check=False)
+    died = subprocess.run([sys.executable, "-c", script, str(database), statements], check=False)
+    assert died.returncode == -signal.SIGKILL
+
+
+def test_a_transaction_a_killed_run_left_open_is_taken_back(shop, tmp_path):
+    root = tmp_path / "var" / "tiny"
+    die_while_writing(root / "metadata.sqlite", "UPDATE t SET a = zeroblob(200000); INSERT INTO t VALUES (zeroblob(300000));")
     assert (root / "metadata.sqlite-journal").stat().st_size > 512
     check_metadata(root)
     assert not (root / "metadata.sqlite-journal").exists()
@@ -114,13 +122,7 @@ def test_metadata_is_read_after_a_run_was_killed_while_it_wrote(tmp_path):
     type_id = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Thing"))
     store.put_artifacts([metadata_store_pb2.Artifact(type_id=type_id, uri=f"/things/{number}") for number in range(500)])
     del store
-    script = (
-        "import os, sqlite3, sys\n"
-        "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "db.executescript('PRAGMA cache_size = 1; BEGIN; UPDATE Artifact SET uri = uri || \\'x\\';')\n"
-        "os.kill(os.getpid(), 9)\n"
-    )
-    subprocess.run([sys.executable, "-c", script, str(tmp_path / "metadata.sqlite")], check=False)
+    die_while_writing(tmp_path / "metadata.sqlite", "UPDATE Artifact SET uri = uri || 'x';")
     assert (tmp_path / "metadata.sqlite-journal").stat().st_size > 512
     assert {artifact.uri for artifact in open_metadata(tmp_path).get_artifacts()} == {f"/things/{number}" for number in range(500)}
 

@@ -11,22 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.quick_round import quick_settings
 from tests.support.tiny_bert import write_tiny_bert
 
 ROOT = Path(__file__).parents[2]
-FEATURES = """\
-features:
-  title: {kind: text, values: 500}
-  category: {kind: categorical, values: 100, dimensions: 8}
-"""
-SMALL = (
-    "model.family=linear",
-    "model.parameters={refit: false, validation_share: 0}",
-    "phases=[{epochs: 1, rule_based: 1, exclusive: 0}, {epochs: 2, rule_based: 0.25, exclusive: 0.75}]",
-    "sampling.batch_size=20",
-    "evaluation.max_hierarchical_f1_loss=1",
-    "evaluation.max_depth_loss=1",
-)
 
 
 class Program:
@@ -34,10 +22,9 @@ class Program:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.config = folder, folder / "demo" / "aisle.yaml"
-        (folder / "features.yaml").write_text(FEATURES)
         self.settings = ["--config", str(self.config)]
         encoder = f"{{name: title_vector, field: title, weights: {write_tiny_bert(folder / 'bert')}}}"
-        for text in (*SMALL, f"model.features={folder / 'features.yaml'}", f"encoders=[{encoder}]"):
+        for text in (*quick_settings(folder, exclusive_epochs=2), f"encoders=[{encoder}]"):
             self.settings += ["--set", text]
 
     def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:

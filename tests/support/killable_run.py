@@ -21,21 +21,9 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.folder_digest import folder_sha256
 from pipeline.results import latest_artifacts
+from tests.support.quick_round import quick_settings
 
 REPOSITORY = Path(__file__).parents[2]
-FEATURES = """\
-features:
-  title: {kind: text, values: 200}
-  category: {kind: categorical, values: 50, dimensions: 4}
-"""
-SETTINGS = (
-    "model.family=linear",
-    "model.parameters={refit: false, validation_share: 0}",
-    "phases=[{epochs: 1, rule_based: 1, exclusive: 0}, {epochs: 1, rule_based: 0.25, exclusive: 0.75}]",
-    "sampling.batch_size=20",
-    "evaluation.max_hierarchical_f1_loss=1",
-    "evaluation.max_depth_loss=1",
-)
 # Who is killed: the program alone, its child that does the work alone, or everything at once.
 PROGRAM, WORKER, ALL = "program", "worker", "all"
 _DONE = re.compile(r"^\[ *\d+/ *\d+\] (\w+) +([\d.]+) s *(.*)$")
@@ -78,9 +66,8 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.root = self.folder / "var" / "demo"
-        (self.folder / "features.yaml").write_text(FEATURES)
         self.settings = ["--config", str(self.folder / "demo" / "aisle.yaml")]
-        for text in (*SETTINGS, f"model.features={self.folder / 'features.yaml'}", *self.more):
+        for text in (*quick_settings(self.folder), *self.more):
             self.settings += ["--set", text]
         if not (self.folder / "demo").exists():
             command = [sys.executable, "-m", "pipeline.cli", "demo-catalogue", str(self.folder / "demo"), "--products", str(self.products)]

@@ -28,20 +28,10 @@ from pipeline.plan import plan_run
 from pipeline.results import latest_artifacts
 from schemas.settings_loader import load_settings
 from tests.support.compiled_run import CompiledRun, read_spec
+from tests.support.quick_round import quick_settings
 from tests.support.zygote import ROOT, Zygote, zygote
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-FEATURES = """\
-features:
-  title: {kind: text, values: 500}
-  category: {kind: categorical, values: 100, dimensions: 8}
-"""
-SMALL = (
-    "model.family=linear",
-    "model.parameters={refit: false, validation_share: 0}",
-    "phases=[{epochs: 1, rule_based: 1, exclusive: 0}, {epochs: 1, rule_based: 0.25, exclusive: 0.75}]",
-    "sampling.batch_size=20",
-)
 PRODUCTS = 400
 # What holds examples is compared record by record: their serialization has no order of fields.
 SAME_RECORDS = ("ProductExampleGen.examples", "LabelJoin.labelled_examples", "Transform.transformed_examples")
@@ -67,7 +57,6 @@ class Rounds:
     def __init__(self, folder: Path, parent: Zygote) -> None:
         self.folder, self._parent = folder, parent
         (folder / "logs").mkdir()
-        (folder / "features.yaml").write_text(FEATURES)
         self.call("pipeline.cli", "demo-catalogue", folder / "demo", "--products", PRODUCTS)
 
         self.config = folder / "demo" / "aisle.yaml"
@@ -76,7 +65,7 @@ class Rounds:
         """Returns what makes a run write into a folder of its own."""
         root = self.folder / where
         own = (f"run.root={root}", f"push.folder={root}/serving", f"labels.store={root}/answers.sqlite")
-        return [*SMALL, *own, f"model.features={self.folder}/features.yaml", f"kubeflow.mount_path={self.folder}"]
+        return [*quick_settings(self.folder), *own, f"kubeflow.mount_path={self.folder}"]
 
     def run_locally(self, where: str) -> None:
         """Runs the round as `aisle run` does, after it has planned."""
