@@ -112,12 +112,12 @@ def measure_filters(products: ProductVectors, known: dict[str, Search], queries:
 
 
 def resident_bytes() -> tuple[int, int]:
-    """Returns what this process holds in memory, mapped files included, and how much of it are product ids and filter columns."""
+    """Returns what this process holds in memory, mapped files included but no code, and how much of it are ids and filter columns."""
     total = of_ids = 0
     name = ""
     for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
         words = line.split()
-        if line.startswith("Rss:"):
+        if line.startswith("Rss:") and ".so" not in name:
             total += 1024 * int(words[1])
             of_ids += 1024 * int(words[1]) if name.startswith(("id_", "column_")) else 0
         elif not words[0].endswith(":"):
@@ -245,8 +245,8 @@ def report(given: argparse.Namespace, result: dict[str, Any]) -> str:
             "",
             "## Memory, load and build",
             "",
-            "What a fresh process holds more after loading and 300 such queries, mapped files included, as a share of the float32 vectors;",
-            "product ids beside it, which float32 vectors alone don't have either.",
+            "What a fresh process holds more after loading and 300 such queries, mapped files included but no code, as a share of the",
+            "float32 vectors; product ids beside it, which float32 vectors alone don't have either.",
             "",
             "| index | memory | ids | load, s per GB | load with every digest, s per GB | build s |",
             "|---|---|---|---|---|---|",

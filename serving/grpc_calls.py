@@ -52,6 +52,28 @@ def answered(
     return response
 
 
+class _UnreadableMessages(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Refuses bytes that aren't the method's message.
+
+    Left to the library, each of them costs 16 kB that never come back (measured with grpcio 1.65), and a traceback in the log.
+    """
+
+    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
+        """Returns what answers a call."""
+        handler = continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None or handler.request_deserializer is None:
+            return handler
+
+        def answer(raw: bytes, context: Any) -> Any:
+            try:
+                request = handler.request_deserializer(raw)
+            except Exception:  # Whatever a library makes of bytes.
+                context.abort(StatusCode.INVALID_ARGUMENT, f"the message isn't what {handler_call_details.method} takes.")
+            return handler.unary_unary(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(answer, None, handler.response_serializer)
+
+
 class GrpcPort:
     """Services on one port, with health and reflection.
 
@@ -85,7 +107,12 @@ class GrpcPort:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
         ]
-        self._server = grpc.server(ThreadPoolExecutor(threads, "grpc"), options=options, maximum_concurrent_rpcs=8 * threads)
+        self._server = grpc.server(
+            ThreadPoolExecutor(threads, "grpc"),
+            interceptors=[_UnreadableMessages()],
+            options=options,
+            maximum_concurrent_rpcs=8 * threads,
+        )
         add(self._server)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class HttpBounds:
 
 
 @stream_request_body
-class WorkHandler(RequestHandler):
+class WorkHandler(RequestHandler, ABC):
     """Reads a bounded body and answers it in another thread; a subclass says how, and in which form errors go out."""
 
     def initialize(self, bounds: HttpBounds) -> None:
@@ -55,21 +56,21 @@ class WorkHandler(RequestHandler):
         self.identifier = request_id(self.request.headers.get(REQUEST_ID))
         self._started_s = time.monotonic()
 
+    @abstractmethod
     def work(self, deadline_s: float) -> bytes:
         """Returns the body of the answer; runs in another thread.
 
         Args:
             deadline_s: of the monotonic clock, after which nobody waits any more.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def error_body(self, code: StatusCode, message: str) -> bytes:
         """Returns the body of a refusal."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_fields(self) -> dict[str, str]:
         """Returns what the log's line says of the request."""
-        raise NotImplementedError
 
     def prepare(self) -> None:
         """Refuses a body that says it is too large."""

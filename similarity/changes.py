@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -179,3 +179,26 @@ def latest(changes: Iterable[tuple[int, Change]]) -> dict[str, tuple[int, Change
             change = Upsert(change.product_id, change.node_id, before.vector, before.fields)
         found[change.product_id] = (sequence, change)
     return found
+
+
+def still_holding(
+    last: Iterable[tuple[int, Change]], since: int, node_ids: Collection[str], same_model: bool
+) -> tuple[list[Change], list[str]]:
+    """Returns which changes hold for another index as well, and the products whose vectors are another model's.
+
+    Args:
+        last: of each product, with its sequence number.
+        since: the last sequence number that the other index knows of.
+        node_ids: of the other index; a change to a node that it doesn't know is left out.
+        same_model: whether both hold the vectors of one model.
+    """
+    carried: list[Change] = []
+    to_embed: list[str] = []
+    for sequence, change in last:
+        if sequence <= since or getattr(change, "node_id", "") not in node_ids:
+            continue
+        if isinstance(change, Upsert) and not same_model:
+            to_embed.append(change.product_id)
+        else:
+            carried.append(change)
+    return carried, to_embed

@@ -3,57 +3,31 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from schemas.errors import IndexSwappedError, IndexWriteError, NeighbourIndexError
-from similarity.arrays import BoolArray, FloatArray, Ranked
+from similarity.arrays import FloatArray
 from similarity.change_log import ChangeLog, create_log, read_log
-from similarity.changes import Change, Upsert, checked, latest
-from similarity.contract import NeighbourIndex, checked_queries
+from similarity.changes import Change, Upsert, checked, latest, still_holding
+from similarity.child_process import ChildProcess
+from similarity.contract import NeighbourIndex
 from similarity.live_folder import LiveFolder, LivePointer
+from similarity.live_moment import LiveAnswer, Moment
 from similarity.manifest import IndexManifest, verify
 from similarity.planner import load_index
 from similarity.product_columns import ProductFilter
 from similarity.query_plan import QueryPlan
-from similarity.recent_changes import RecentChanges, RecentView
+from similarity.recent_changes import RecentChanges
 
 COMPACT_ABOVE = 50_000
 _MAX_CHANGES_AT_ONCE = 10_000
-_ROOT = Path(__file__).resolve().parents[1]
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LiveAnswer:
-    """The most similar products of each query, best first, all of one moment of one index.
-
-    Attributes:
-        ids: object (str) `[num_queries, k]`.
-        similarities: float32 `[num_queries, k]`, cosine similarity in [-1, 1].
-        node_ids: object (str) `[num_queries, k]`, where each product is; empty for no node.
-        version: of the index, and of the model whose vectors it holds.
-        sequence: number of the last change that the answer knows of.
-        plan: how the built index was searched, and why so.
-        num_recent: changed products that were compared as well.
-    """
-
-    ids: npt.NDArray[Any]
-    similarities: FloatArray
-    node_ids: npt.NDArray[Any]
-    version: int
-    sequence: int
-    plan: QueryPlan
-    num_recent: int
 
 
 @dataclass(frozen=True)
@@ -96,16 +70,6 @@ class Installed:
     to_embed: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Moment:
-    """All a query needs, of one moment."""
-
-    index: NeighbourIndex
-    manifest: IndexManifest
-    recent: RecentView
-    sequence: int
-
-
 class _Waiting:
     """A group of changes that somebody waits for."""
 
@@ -134,7 +98,7 @@ class LiveIndex:
         self._queue: list[_Waiting] = []
         self._since_rotation: list[Change] = []
         self._background: threading.Thread | None = None
-        self._child: subprocess.Popen[str] | None = None
+        self._child = ChildProcess()
         self._closed = False
         self._log: ChangeLog
         self._last_error = ""
@@ -186,9 +150,8 @@ class LiveIndex:
                 return
             self._closed = True
             self._log.close()
-        child, background = self._child, self._background
-        if child is not None:
-            child.terminate()
+        self._child.end()
+        background = self._background
         if background is not None and background is not threading.current_thread():
             background.join()
         self._folder.close()
@@ -212,25 +175,11 @@ class LiveIndex:
             NeighbourIndexError: another dimension, a number that isn't finite, `k` below 1, an unknown node, or a filter on an
                 index without fields.
         """
-        now = self._moment
-        products = now.index.products
-        unit = checked_queries(queries, k, products.dimension)
-        subtree = None if node_id is None else products.subtree(node_id)
-        allowed = self._allowed(now, products.rows(subtree), wanted)
-        found = now.index.search(unit, k, subtree, allowed)
-        nodes = products.nodes_of(found.positions)
-        ids, similarities = found.ids, found.similarities
-        if now.recent.count and len(unit):
-            recent = now.recent.search(unit, k, subtree, wanted)
-            ids, similarities, nodes = _merged(ids, similarities, nodes, recent, now.recent, products.node_names, k)
-        plan = now.index.plan(k, subtree, allowed)
-        return LiveAnswer(ids, similarities, nodes, now.manifest.version, now.sequence, plan, now.recent.count)
+        return self._moment.search(queries, k, node_id, wanted)
 
     def explain(self, k: int, node_id: str | None = None, wanted: ProductFilter | None = None) -> QueryPlan:
         """Says how a query would be answered, and why so; `search` says the same of one that was."""
-        now = self._moment
-        subtree = None if node_id is None else now.index.products.subtree(node_id)
-        return now.index.plan(k, subtree, self._allowed(now, now.index.products.rows(subtree), wanted))
+        return self._moment.explain(k, node_id, wanted)
 
     def similar(self, product_id: str, k: int, node_id: str | None = None, wanted: ProductFilter | None = None) -> LiveAnswer:
         """Returns the neighbours of a product of the index, itself left out.
@@ -258,6 +207,21 @@ class LiveIndex:
     def dimension(self) -> int:
         """Length of its vectors."""
         return self._moment.manifest.dimension
+
+    @property
+    def node_ids(self) -> tuple[str, ...]:
+        """Every node of its taxonomy, in tree order."""
+        return self._moment.index.products.node_ids
+
+    def subtree_nodes(self, node_id: str) -> tuple[str, ...]:
+        """Returns a node and all below it.
+
+        Raises:
+            NeighbourIndexError: no node has this id.
+        """
+        products = self._moment.index.products
+        subtree = products.subtree(node_id)
+        return products.node_ids[subtree.start : subtree.stop]
 
     def apply(self, changes: Sequence[Change], version: int | None = None) -> int:
         """Keeps changes, all or none, and returns the sequence number of the last; they are visible from then on.
@@ -374,7 +338,7 @@ class LiveIndex:
             recent.take(group)
         self._node_numbers = {node_id: number for number, node_id in enumerate(index.products.node_ids)}
         self._recent = recent
-        self._moment = _Moment(index, manifest, recent.view(), self._log.next_sequence - 1)
+        self._moment = Moment(index, manifest, recent.view(), self._log.next_sequence - 1)
 
     def _commit(self) -> None:
         """Writes and shows all groups that wait; whoever waits finds theirs done."""
@@ -407,13 +371,6 @@ class LiveIndex:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise IndexWriteError(f"{self._folder.path}: the live index is closed. Open it again.")
-
-    def _allowed(self, now: _Moment, rows: slice, wanted: ProductFilter | None) -> BoolArray | None:
-        alive = now.recent.built_alive(rows)
-        if not wanted:
-            return alive
-        mask = now.index.products.mask(wanted, rows)
-        return mask if alive is None else mask & alive
 
     def _compact_when_large(self) -> None:
         recent = self._moment.recent
@@ -450,14 +407,8 @@ class LiveIndex:
 
     def _build(self, old: _Rotated) -> None:
         target, history = self._folder.base(old.next_log), self._folder.history(old.next_log)
-        command = [sys.executable, "-W", "ignore", "-m", "similarity.compaction", str(old.base), str(target), str(history)]
-        command += [*map(str, old.logs), "--min-recall", str(self._min_recall)]
-        self._child = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603
-        _, said = self._child.communicate()
-        code, self._child = self._child.returncode, None
-        if code:
-            reason = said.strip().rpartition("\n")[2].removeprefix("error: ") or f"exit code {code}"
-            raise NeighbourIndexError(f"{target}: the changes can't be folded in: {reason}")
+        words = [str(old.base), str(target), str(history), *map(str, old.logs), "--min-recall", str(self._min_recall)]
+        self._child.run("similarity.compaction", words, f"{target}: the changes can't be folded in")
 
     def _swap(self, pointer: LivePointer) -> None:
         """Takes the new index into use; changes since the rotation are put on top of it, the last of them under the lock."""
@@ -472,7 +423,7 @@ class LiveIndex:
                 recent.take(self._since_rotation[done:])
             self._folder.write(pointer)
             self._pointer, self._recent, self._since_rotation = pointer, recent, []
-            self._moment = _Moment(index, manifest, recent.view(), self._log.next_sequence - 1)
+            self._moment = Moment(index, manifest, recent.view(), self._log.next_sequence - 1)
 
     def _carried(self, index: NeighbourIndex, manifest: IndexManifest, since: int) -> tuple[list[Change], list[str]]:
         pointer, dimension = self._pointer, self._moment.index.products.dimension
@@ -480,17 +431,7 @@ class LiveIndex:
         paths += self._folder.logs_from(pointer.first_log)
         last = latest(change for path in paths for change in read_log(path, dimension, may_be_cut=False))
         same_model = bool(manifest.model_sha256) and manifest.model_sha256 == self._moment.manifest.model_sha256
-        nodes = {*index.products.node_ids, ""}
-        carried: list[Change] = []
-        to_embed: list[str] = []
-        for sequence, change in last.values():
-            if sequence <= since or getattr(change, "node_id", "") not in nodes:
-                continue
-            if isinstance(change, Upsert) and not same_model:
-                to_embed.append(change.product_id)
-            else:
-                carried.append(change)
-        return carried, to_embed
+        return still_holding(last.values(), since, {*index.products.node_ids, ""}, same_model)
 
 
 @dataclass(frozen=True)
@@ -501,25 +442,3 @@ class _Rotated:
     logs: list[Path]
     next_log: int
     changes: int
-
-
-def _merged(
-    ids: npt.NDArray[Any],
-    similarities: FloatArray,
-    nodes: npt.NDArray[Any],
-    recent: Sequence[Ranked],
-    view: RecentView,
-    names: npt.NDArray[Any],
-    k: int,
-) -> tuple[npt.NDArray[Any], FloatArray, npt.NDArray[Any]]:
-    """Returns the best of built and changed products; every query has equally many of both, so the result is a rectangle."""
-    new_ids = np.array([view.ids(rows) for rows, _ in recent], dtype=object).reshape(len(ids), -1)
-    new_nodes = np.array([names[view.node_numbers(rows)] for rows, _ in recent], dtype=object).reshape(len(ids), -1)
-    new_similarities = np.array([np.clip(found, -1, 1) for _, found in recent], np.float32).reshape(len(ids), -1)
-    all_similarities = np.concatenate([similarities, new_similarities], axis=1)
-    order = np.argsort(-all_similarities, axis=1, kind="stable")[:, :k]
-    return (
-        np.take_along_axis(np.concatenate([ids, new_ids], axis=1), order, axis=1),
-        np.take_along_axis(all_similarities, order, axis=1),
-        np.take_along_axis(np.concatenate([nodes, new_nodes], axis=1), order, axis=1),
-    )

@@ -79,10 +79,11 @@ class ProductColumns:
         for name in TEXT_COLUMNS:
             if texts := getattr(wanted, name):
                 allowed &= self._one_of(name, texts, self.codes[name][rows])
-        if wanted.min_price is not None:
-            allowed &= self.prices[rows] >= np.float32(wanted.min_price)
-        if wanted.max_price is not None:
-            allowed &= self.prices[rows] <= np.float32(wanted.max_price)
+        with np.errstate(over="ignore"):  # A bound beyond float32 is infinite.
+            if wanted.min_price is not None:
+                allowed &= self.prices[rows] >= np.float32(wanted.min_price)
+            if wanted.max_price is not None:
+                allowed &= self.prices[rows] <= np.float32(wanted.max_price)
         return allowed
 
     def _one_of(self, name: str, texts: Sequence[str], codes: npt.NDArray[np.int32]) -> BoolArray:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from similarity.arrays import BoolArray, FloatArray, IntArray, Ranked
 from similarity.vectors import ProductVectors
@@ -48,8 +50,12 @@ def best_of(products: ProductVectors, query: FloatArray, positions: IntArray, k:
         scores = products.take(positions) @ query
         columns = top(scores, k)
         return positions[columns], scores[columns]
-    approximate = (products.codes.codes[positions].astype(np.float32) @ query) * products.codes.scales[positions]
-    return _ranked_again(products, query, approximate, positions, k)
+    approximate = np.empty(len(positions), np.float32)
+    for start in range(0, len(positions), _DECODED_ROWS):
+        block = slice(start, start + _DECODED_ROWS)
+        np.dot(_decoded(products.codes.codes[positions[block]]), query, out=approximate[block])
+    approximate *= products.codes.scales[positions]
+    return _ranked_again(products, query, approximate, positions.__getitem__, k)
 
 
 def top(scores: FloatArray, k: int) -> IntArray:
@@ -78,45 +84,55 @@ def _scores(products: ProductVectors, unit: FloatArray, rows: slice) -> FloatArr
         return np.asarray(vectors @ unit[0])[None] if len(unit) == 1 else np.asarray(unit @ vectors.T)
     codes = products.codes.codes[rows]
     found = np.empty((len(unit), len(codes)), np.float32)
-    decoded = _buffer(products.dimension)
     for start in range(0, len(codes), _DECODED_ROWS):
-        block = codes[start : start + _DECODED_ROWS]
-        np.copyto(decoded[: len(block)], block)
+        decoded = _decoded(codes[start : start + _DECODED_ROWS])
         if len(unit) == 1:
-            np.dot(decoded[: len(block)], unit[0], out=found[0, start : start + len(block)])
+            np.dot(decoded, unit[0], out=found[0, start : start + len(decoded)])
         else:
-            found[:, start : start + len(block)] = unit @ decoded[: len(block)].T
+            found[:, start : start + len(decoded)] = unit @ decoded.T
     found *= products.codes.scales[rows]
     return found
 
 
-def _buffer(dimension: int) -> FloatArray:
-    found: FloatArray | None = getattr(_buffers, "decoded", None)
-    if found is None or found.shape[1] != dimension:
-        found = _buffers.decoded = np.empty((_DECODED_ROWS, dimension), np.float32)
+def _decoded(codes: npt.NDArray[np.int8]) -> FloatArray:
+    """Returns at most `_DECODED_ROWS` rows of codes as float32, in a buffer that this thread's next call overwrites."""
+    buffer: FloatArray | None = getattr(_buffers, "decoded", None)
+    if buffer is None or buffer.shape[1] != codes.shape[1]:
+        buffer = _buffers.decoded = np.empty((_DECODED_ROWS, codes.shape[1]), np.float32)
+    found = buffer[: len(codes)]
+    np.copyto(found, codes)
     return found
 
 
 def _ranked(products: ProductVectors, query: FloatArray, scores: FloatArray, start: int, k: int) -> Ranked:
     if products.codes is not None:
-        return _ranked_again(products, query, scores, np.arange(start, start + len(scores)), k)
+        return _ranked_again(products, query, scores, lambda columns: columns + start, k)
     columns = top(scores, k)
     return columns + start, scores[columns]
 
 
-def _ranked_again(products: ProductVectors, query: FloatArray, approximate: FloatArray, positions: IntArray, k: int) -> Ranked:
+def _ranked_again(
+    products: ProductVectors, query: FloatArray, approximate: FloatArray, row_of: Callable[[IntArray], IntArray], k: int
+) -> Ranked:
     """Returns the truly best k, given similarities of rounded vectors: all that can be among them are compared exactly.
 
     The k best roughly have a k-th true similarity; whatever can't reach it even with its largest error stays unread.
+
+    Args:
+        products: what is searched.
+        query: float32 `[dimension]`.
+        approximate: float32 `[num_scored]`.
+        row_of: says which rows of the products stand at places of `approximate`; a list of all would take twice its memory.
+        k: how many.
     """
     codes = products.codes
     first = top(approximate, k)
     if codes is None or not len(first):
-        return positions[first], approximate[first]
-    bound = float((products.take(positions[first]) @ query).min())
+        return row_of(first), approximate[first]
+    bound = float((products.take(row_of(first)) @ query).min())
     slack = float(codes.error_ratio) * float(codes.scales.max()) + 1e-5
     near = np.flatnonzero(approximate >= bound - slack)
-    near = near[approximate[near] + codes.errors(positions[near]) >= bound]
-    exact = products.take(positions[near]) @ query
+    near = near[approximate[near] + codes.errors(row_of(near)) >= bound]
+    exact = products.take(row_of(near)) @ query
     columns = top(exact, k)
-    return positions[near[columns]], exact[columns]
+    return row_of(near[columns]), exact[columns]

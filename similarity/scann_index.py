@@ -98,7 +98,9 @@ class ScannIndex(ApproximateIndex):
         found, similarities = self._searcher.search_batched(
             unit, final_num_neighbors=wanted, pre_reorder_num_neighbors=wanted, leaves_to_search=self.leaves_searched
         )
-        return np.where(np.isfinite(similarities), found.astype(np.int64), -1)
+        rows: IntArray = found.astype(np.int64)
+        rows[~np.isfinite(similarities)] = -1
+        return rows
 
 
 def _config(vectors: FloatArray, leaves: int, searched: int, hashed: int, seed: int) -> str:

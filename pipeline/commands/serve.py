@@ -5,15 +5,15 @@ import pipeline.quiet  # noqa: F401, I001 - must come before TensorFlow
 import argparse
 import importlib
 import json
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 from pipeline.commands.options import add_settings, are_settings_named, positive, settings_of, write_line, write_note
+from pipeline.commands.until_stopped import port, serve_until_stopped
 from pipeline.inputs import live_pair
 from schemas.errors import PushError, SettingsError
+from serving.request_log import log_to
 
 EPILOG = """examples:
   aisle serve --config demo/aisle.yaml
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(parser, "model-config-file-poll-wait-seconds", type=float, default=0.0, metavar="S", help="look at it again (default 0: never)")
     _add(parser, "model-root", type=Path, action="append", default=[], metavar="DIR", help="a reload may load models from here, too")
     _add(parser, "host", default="127.0.0.1", metavar="ADDRESS", help="listen here (default 127.0.0.1: this machine only)")
-    _add(parser, "port", type=_port, default=8500, help="of gRPC (default 8500); 0: a free one")
-    _add(parser, "rest-api-port", type=_port, default=8501, metavar="PORT", help="of REST and metrics (default 8501); 0: a free one")
+    _add(parser, "port", type=port, default=8500, help="of gRPC (default 8500); 0: a free one")
+    _add(parser, "rest-api-port", type=port, default=8501, metavar="PORT", help="of REST and metrics (default 8501); 0: a free one")
     _add(parser, "rest-api-timeout-in-ms", type=positive, default=30_000, metavar="MS", help="a REST request may wait (default 30000)")
     _add(parser, "file-system-poll-wait-seconds", type=float, default=1.0, metavar="S", help="look for versions (default 1; 0: never)")
     _add(parser, "max-num-load-retries", type=int, default=5, metavar="N", help="of a version that can't be loaded (default 5)")
@@ -63,12 +63,6 @@ def _add(parser: argparse.ArgumentParser, name: str, **options: Any) -> None:
     parser.add_argument(*spellings, **options)
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a port, 0 to 65535")
-    return int(text)
-
-
 def _flag(text: str) -> bool:
     if text not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text!r} isn't true or false")
@@ -85,17 +79,7 @@ def run(args: argparse.Namespace) -> int:
     # TensorFlow takes seconds to load, so all that can be wrong without it comes before.
     write_note("loading ...")
     server = _server(args, name, base_path)
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    try:
-        server.start()
-        _say(server, args.json)
-        stopped.wait()
-        write_note("stopping: requests that are being answered may end ...")
-    finally:
-        server.stop()
-    return 0
+    return serve_until_stopped(server, lambda: _say(server, args.json))
 
 
 def _one_model(args: argparse.Namespace) -> tuple[str, Path | None]:
@@ -116,7 +100,7 @@ def _one_model(args: argparse.Namespace) -> tuple[str, Path | None]:
 
 def _server(args: argparse.Namespace, name: str, base_path: Path | None) -> Any:
     module = importlib.import_module("serving.model_server.server")
-    module.log_to_stderr()
+    log_to(sys.stderr)
     options = module.ServerOptions(
         model_config_file=args.model_config_file,
         models=(module.ModelConfig(name, base_path),) if base_path else (),
@@ -152,4 +136,3 @@ def _say(server: Any, is_json: bool) -> None:
             write_line(f"serving {name}, version {', '.join(map(str, versions))}")
         write_line(f"gRPC {server.grpc_address}")
         write_line(f"REST {server.rest_address}/v1/models/")
-    sys.stdout.flush()  # A program that started this one waits for these lines.

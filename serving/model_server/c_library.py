@@ -12,12 +12,14 @@ import numpy.typing as npt
 import tensorflow as tf
 from grpc import StatusCode
 from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from serving.status import ServingError, code_of_number
 
 Array = npt.NDArray[Any]
 _STRING_BYTES = 24  # of a TF_TString
+_IN_CALLERS_THREAD = config_pb2.RunOptions(inter_op_thread_pool=-1).SerializeToString()
+_SIGNATURES = meta_graph_pb2.MetaGraphDef.SIGNATURE_DEF_FIELD_NUMBER
 _VOID, _SIZE, _INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
 
@@ -41,6 +43,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "TF_NewGraph": (_VOID, []),
     "TF_DeleteGraph": (None, [_VOID]),
     "TF_NewBuffer": (_VOID, []),
+    "TF_NewBufferFromString": (_VOID, [ctypes.c_char_p, _SIZE]),
     "TF_DeleteBuffer": (None, [_VOID]),
     "TF_LoadSessionFromSavedModel": (_VOID, [_VOID, _VOID, ctypes.c_char_p, _VOID, _INT, _VOID, _VOID, _VOID]),
     "TF_CloseSession": (None, [_VOID, _VOID]),
@@ -104,6 +107,9 @@ class CSession:
         folder: of the SavedModel.
         config: `ConfigProto` of the session.
 
+    Attributes:
+        meta_graph: the signatures of the model, and nothing else of its `MetaGraphDef`.
+
     Raises:
         ServingError: it can't be loaded. Carries TensorFlow's own code.
     """
@@ -121,7 +127,8 @@ class CSession:
                 self._session = _C.TF_LoadSessionFromSavedModel(*arguments)
                 status.check(f"{folder}: the model can't be loaded")
             buffer = ctypes.cast(meta, ctypes.POINTER(_Buffer)).contents
-            self.meta_graph = meta_graph_pb2.MetaGraphDef.FromString(ctypes.string_at(buffer.data, buffer.length))
+            raw = memoryview((ctypes.c_char * buffer.length).from_address(buffer.data)).cast("B")
+            self.meta_graph = meta_graph_pb2.MetaGraphDef.FromString(_only(raw, _SIGNATURES))
         except BaseException:
             self.close()
             raise
@@ -141,19 +148,29 @@ class CSession:
             raise ServingError(StatusCode.INVALID_ARGUMENT, f"the graph has no operation {name!r}. Export the model again.")
         return _Output(operation, int(index or 0))
 
-    def run(self, what: str, feeds: Sequence[_Output], arrays: Sequence[Array], fetches: Sequence[_Output]) -> list[Array]:
+    def run(
+        self, what: str, feeds: Sequence[_Output], arrays: Sequence[Array], fetches: Sequence[_Output], in_callers_thread: bool = False
+    ) -> list[Array]:
         """Returns the arrays of `fetches` for the arrays of `feeds`, copied; strings are objects of bytes.
+
+        Args:
+            what: is run, for the error.
+            feeds: where `arrays` go.
+            arrays: what is computed from.
+            fetches: what is computed.
+            in_callers_thread: whether operations run one after the other in this thread, at its priority.
 
         Raises:
             ServingError: the graph refuses a value; says `what` first.
         """
         given: list[int] = []
         found = (_VOID * len(fetches))()
+        options = _C.TF_NewBufferFromString(_IN_CALLERS_THREAD, len(_IN_CALLERS_THREAD)) if in_callers_thread else None
         try:
             given += [_tensor(array) for array in arrays]
             with _Status() as status:
                 _C.TF_SessionRun(
-                    self._session, None,
+                    self._session, options,
                     (_Output * len(feeds))(*feeds), (_VOID * len(given))(*given), len(given),
                     (_Output * len(fetches))(*fetches), found, len(fetches),
                     None, 0, None, status.pointer,
@@ -164,6 +181,8 @@ class CSession:
             for tensor in (*given, *found):
                 if tensor:
                     _C.TF_DeleteTensor(tensor)
+            if options:
+                _C.TF_DeleteBuffer(options)
 
     def close(self) -> None:
         """Frees all of it; nobody may be calling any more."""
@@ -175,6 +194,30 @@ class CSession:
         graph, self._graph = self._graph, None
         if graph:
             _C.TF_DeleteGraph(graph)
+
+
+def _only(raw: memoryview, field: int) -> bytes:
+    """Returns one field of a serialized message all of whose fields are messages.
+
+    The graph is most of a meta graph. To read it takes a second, in which Python answers no request.
+    """
+    kept, at = bytearray(), 0
+    while at < len(raw):
+        start = at
+        tag, at = _varint(raw, at)
+        length, at = _varint(raw, at)
+        at += length
+        if tag >> 3 == field:
+            kept += raw[start:at]
+    return bytes(kept)
+
+
+def _varint(raw: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while raw[at] & 0x80:
+        value |= (raw[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+    return value | raw[at] << shift, at + 1
 
 
 def _tensor(array: Array) -> int:

@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.grpc_calls import GrpcPort, answered
-from serving.model_server.inference import Inference, target_of
+from serving.model_server.inference import Answer, Inference, target_of
 from serving.model_server.metrics import Metrics
 from serving.model_server.model_config import ModelConfig
 from serving.model_server.tensors import array_of, proto_of
@@ -126,25 +126,21 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
     def Classify(self, request: Any, context: Any) -> Any:
         """Answers with classes and scores of every example."""
-        return self._calls.answer("Classify", request.model_spec.name, context, lambda deadline_s: self._classify(request, deadline_s))
-
-    def _classify(self, request: Any, deadline_s: float | None) -> Any:
-        with self._front.inference.models.borrow(target_of(request.model_spec)) as loaded:
-            answer = self._front.inference.classify(loaded, request.model_spec.signature_name, request.input, deadline_s)
-        response = classification_pb2.ClassificationResponse(result=answer.outputs)
-        _fill_spec(response.model_spec, loaded.name, answer.version, answer.signature.name)
-        return response
+        return self._judge("Classify", request, context, self._front.inference.classify, classification_pb2.ClassificationResponse)
 
     def Regress(self, request: Any, context: Any) -> Any:
         """Answers with a value of every example."""
-        return self._calls.answer("Regress", request.model_spec.name, context, lambda deadline_s: self._regress(request, deadline_s))
+        return self._judge("Regress", request, context, self._front.inference.regress, regression_pb2.RegressionResponse)
 
-    def _regress(self, request: Any, deadline_s: float | None) -> Any:
-        with self._front.inference.models.borrow(target_of(request.model_spec)) as loaded:
-            answer = self._front.inference.regress(loaded, request.model_spec.signature_name, request.input, deadline_s)
-        response = regression_pb2.RegressionResponse(result=answer.outputs)
-        _fill_spec(response.model_spec, loaded.name, answer.version, answer.signature.name)
-        return response
+    def _judge(self, api: str, request: Any, context: Any, call: Callable[..., Answer], response_class: Any) -> Any:
+        def work(deadline_s: float | None) -> Any:
+            with self._front.inference.models.borrow(target_of(request.model_spec)) as loaded:
+                answer = call(loaded, request.model_spec.signature_name, request.input, deadline_s)
+            response = response_class(result=answer.outputs)
+            _fill_spec(response.model_spec, loaded.name, answer.version, answer.signature.name)
+            return response
+
+        return self._calls.answer(api, request.model_spec.name, context, work)
 
     def MultiInference(self, request: Any, context: Any) -> Any:
         """Answers several classify and regress tasks on the same examples."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from serving.model_server.versions import RetryPolicy, State, VersionState, to_l
 from serving.status import ServingError, invalid
 
 _MAX_ENDED = 100
+_PATIENCE, _LAST = 5, 19  # Niceness: a model that is loaded while others answer can wait, for requests come first.
 log = logging.getLogger(__name__)
 
 
@@ -196,6 +198,9 @@ class ModelManager:
     # What only the manager's thread does.
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError):  # Where a system has no priorities of threads, requests wait a little.
+            now = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(now + _PATIENCE, _LAST))
         while not self._is_closed:
             self._wake.wait(self._poll_s or None)
             self._wake.clear()

@@ -56,6 +56,9 @@ class SavedModel:
         folder: of the SavedModel.
         threads: for the model's session.
 
+    Attributes:
+        is_live: whether it answers clients. Until then it computes in the thread that calls it, whose priority may be low.
+
     Raises:
         ServingError: it can't be loaded. Carries TensorFlow's own code where it has one.
     """
@@ -72,6 +75,7 @@ class SavedModel:
         }
         self.signatures = {name: _signature(name, definition) for name, definition in self.signature_defs.items()}
         self._called: set[str] = set()
+        self.is_live = False
         try:
             self._places = {
                 name: (self._found(signature.inputs), self._found(signature.outputs)) for name, signature in self.signatures.items()
@@ -103,7 +107,7 @@ class SavedModel:
         check_inputs(signature.name, signature.inputs, inputs)
         feeds, fetches = self._places[signature.name]
         arrays = [inputs[name] for name in signature.inputs]
-        found = self._session.run(f"signature {signature.name!r}", feeds, arrays, fetches)
+        found = self._session.run(f"signature {signature.name!r}", feeds, arrays, fetches, in_callers_thread=not self.is_live)
         self._called.add(signature.name)
         return dict(zip(signature.outputs, found, strict=True))
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,15 +15,7 @@ from grpc import StatusCode
 from schemas.errors import SettingsError
 from serving.in_flight import InFlight
 from serving.model_server.batching import Batcher
-from serving.model_server.config_files import (
-    check_below,
-    models_of,
-    read_batching,
-    read_metrics_path,
-    read_models,
-    read_tls,
-    ssl_context,
-)
+from serving.model_server.config_files import check_below, models_of, read_batching, read_metrics_path, read_models
 from serving.model_server.grpc_server import Front, grpc_port
 from serving.model_server.inference import Inference
 from serving.model_server.metrics import Metrics
@@ -35,11 +25,12 @@ from serving.model_server.rest_server import rest_port
 from serving.model_server.saved_model import SavedModel, Threads
 from serving.model_server.versions import RetryPolicy
 from serving.model_server.warmup import warm_up
-from serving.request_log import ALL, RequestLog, log_to
+from serving.ports import LOCALHOST, Ports, bracketed
+from serving.request_log import ALL, RequestLog
 from serving.request_watch import RequestWatch
 from serving.status import ServingError
+from serving.tls import read_tls
 
-LOCALHOST = "127.0.0.1"
 # A thread that loads a model mustn't keep those that answer waiting for the interpreter's default of 5 ms each time.
 _SWITCH_INTERVAL_S = 0.0005
 
@@ -122,16 +113,13 @@ class ModelServer:
         watch = RequestWatch(self.in_flight, RequestLog(options.log_requests), metrics.observe_request)
         front = Front(self.inference, watch, metrics, options.max_message_bytes, self.models.reload)
         tls = read_tls(options.ssl_config_file) if options.ssl_config_file else None
-        self._is_secure = tls is not None
-        with contextlib.ExitStack() as stack:
-            context = ssl_context(tls, Path(stack.enter_context(tempfile.TemporaryDirectory()))) if tls else None
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        self._grpc = grpc_port(front, self._allowed, f"{host}:{options.port}", tls.grpc_credentials() if tls else None)
+        context = tls.http_context() if tls else None
+        grpc = grpc_port(front, self._allowed, f"{bracketed(options.host)}:{options.port}", tls.grpc_credentials() if tls else None)
         metrics_path = read_metrics_path(options.monitoring_config_file)
         timeout_s = options.rest_api_timeout_in_ms / 1000
-        self._rest = rest_port(front, options.host, options.rest_api_port, metrics_path, context, timeout_s)
-        self.grpc_address = f"{host}:{self._grpc.port}"
-        self.rest_address = f"{'https' if tls else 'http'}://{host}:{self._rest.port}"
+        rest = rest_port(front, options.host, options.rest_api_port, metrics_path, context, timeout_s)
+        self._ports = Ports(grpc, rest, options.host, tls is not None)
+        self.grpc_address, self.rest_address = self._ports.grpc_address, self._ports.rest_address
 
     def start(self) -> None:
         """Loads the models, then takes requests.
@@ -141,14 +129,11 @@ class ModelServer:
         """
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self.models.start(self._configs)
-        self._grpc.start()
-        self._rest.start()
+        self._ports.start()
 
     def stop(self, grace_s: float | None = None) -> None:
         """Takes no more requests, lets those that are being answered end within the time, and frees the models."""
-        given_s = self._options.grace_s if grace_s is None else grace_s
-        self._grpc.stop(given_s)
-        self._rest.stop(given_s)
+        self._ports.stop(self._options.grace_s if grace_s is None else grace_s)
         if self._batcher:
             self._batcher.close()
         self.models.close()
@@ -163,6 +148,7 @@ class ModelServer:
         except ServingError:
             loaded.model.close()
             raise
+        loaded.model.is_live = True
         return loaded
 
     def _allowed(self, config: Any) -> list[ModelConfig]:
@@ -198,8 +184,3 @@ def _batcher(options: ServerOptions, observe: Callable[[int], None]) -> Batcher 
     if not options.enable_batching:
         return None
     return Batcher(read_batching(options.batching_parameters_file, os.cpu_count() or 1), observe)
-
-
-def log_to_stderr() -> None:
-    """Sends the servers' logs to standard error, one JSON object a line."""
-    log_to(sys.stderr)

@@ -17,7 +17,7 @@ from serving.similarity_server.model_client import MissingVersionError, ModelCli
 from serving.similarity_server.product_examples import serialized_example
 from serving.status import ServingError, invalid
 from similarity.changes import Delete, Move, Upsert
-from similarity.live_index import LiveAnswer
+from similarity.live_moment import LiveAnswer
 from similarity.product_columns import TEXT_COLUMNS, ProductFilter
 
 DEFAULT_K = 10
@@ -89,6 +89,7 @@ class Answers:
     def upsert(self, request: Any, deadline_s: float | None) -> Any:
         """Answers `Upsert`."""
         self._check_changes("products", len(request.products))
+        self._check_held([product.node_id for product in request.products])
         return self._of_one_version(lambda version: self._applied(self._upserts(request, version, deadline_s), version))
 
     def delete(self, request: Any, deadline_s: float | None) -> Any:
@@ -100,12 +101,19 @@ class Answers:
     def move(self, request: Any, deadline_s: float | None) -> Any:
         """Answers `Move`."""
         self._check_changes("products", len(request.products))
+        self._check_held([moved.node_id for moved in request.products])
         changes = [Move(moved.product_id, moved.node_id) for moved in request.products]
         return self._of_one_version(lambda version: self._applied(changes, version))
+
+    def find(self, request: Any, deadline_s: float | None) -> Any:
+        """Answers `Find`."""
+        self._check_changes("product_ids", len(request.product_ids))
+        return self._of_one_version(lambda version: self._found(request.product_ids, version))
 
     def status(self, request: Any, deadline_s: float | None) -> Any:
         """Answers `Status`."""
         found, index = self._index.live.status(), self._index
+        nodes = index.nodes() if request.with_nodes else []
         return messages.StatusResponse(
             version=found.manifest.version,
             pushed_version=index.pushed.version if index.pushed else found.manifest.version,
@@ -123,6 +131,8 @@ class Answers:
             last_error=index.last_error or found.last_error,
             to_embed=index.to_embed,
             num_to_embed=index.num_to_embed,
+            nodes=nodes,
+            num_nodes=len(index.live.node_ids) if request.with_nodes else 0,
         )
 
     def _of_one_version(self, work: Callable[[int], _Result]) -> _Result:
@@ -144,6 +154,12 @@ class Answers:
                     raise invalid(str(error)) from error
         raise ServingError(StatusCode.ABORTED, "the index was swapped while the request was answered. Try again.")
 
+    def _check_held(self, node_ids: Sequence[str]) -> None:
+        other = self._index.elsewhere(node_ids)
+        if other is not None:
+            what = f"node {other[:200]!r}" if other else "products at no node"
+            raise invalid(f"{what}: this is for another shard. Send it to the router.")
+
     def _searched(self, requests: Sequence[Any], version: int, deadline_s: float | None) -> list[Any]:
         queries = self._queries(requests, version, deadline_s)
         groups: dict[tuple[int, str, ProductFilter], list[int]] = {}
@@ -159,6 +175,12 @@ class Answers:
             for row, place in enumerate(places):
                 responses[place] = _response(answer, row, k, queries[place].but)
         return responses
+
+    def _found(self, product_ids: Sequence[str], version: int) -> Any:
+        found = [upsert for product_id in product_ids if (upsert := self._index.live.find(product_id)) is not None]
+        if self._index.live.version != version:
+            raise IndexSwappedError(f"index {self._index.live.version} is there, expected {version}.")
+        return messages.FindResponse(products=map(_product, found), version=version)
 
     def _queries(self, requests: Sequence[Any], version: int, deadline_s: float | None) -> list[_Query]:
         new = [number for number, request in enumerate(requests) if request.WhichOneof("query") == "product"]
@@ -276,6 +298,15 @@ def _fields(product: Any) -> dict[str, Any]:
     if _PRICE not in found and _PRICE in own and own[_PRICE].WhichOneof("kind") == "number_value":
         found[_PRICE] = own[_PRICE].number_value
     return found
+
+
+def _product(found: Upsert) -> Any:
+    return messages.UpsertedProduct(
+        product_id=found.product_id,
+        node_id=found.node_id,
+        vector=messages.Vector(values=found.vector.tolist()),
+        filter_fields=messages.FilterFields(**found.fields),
+    )
 
 
 def _response(answer: LiveAnswer, row: int, k: int, but: str) -> Any:

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import tempfile
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from schemas.errors import NeighbourIndexError
 from serving.similarity_server.pushed_pointer import Pushed, read_pushed
+from similarity.child_process import ChildProcess
 from similarity.live_index import LiveIndex
 from similarity.manifest import read_manifest
 
+SHARD, _WHOLE = "shard.json", "null"
 _RETRY_S = 30.0
 _MAX_TO_EMBED = 1_000
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of an index that one server holds.
+
+    Attributes:
+        nodes: what each of its subtrees begins with.
+        with_rest: whether products that are at no node belong to it, too.
+    """
+
+    nodes: tuple[str, ...]
+    with_rest: bool = False
 
 
 class FollowedIndex:
@@ -25,13 +45,17 @@ class FollowedIndex:
         push_folder: to follow; None: `built` once and for all.
         built: folder of a built index, where nothing is followed.
         poll_s: between two looks; 0: none after the start.
+        shard: what is held of the index; None: all of it.
 
     Raises:
-        NeighbourIndexError: nothing is pushed, or the index can't be opened.
+        NeighbourIndexError: nothing is pushed, the index can't be opened, or the folder holds another shard.
     """
 
-    def __init__(self, folder: Path, push_folder: Path | None = None, built: Path | None = None, poll_s: float = 1.0) -> None:
-        self._push_folder, self._poll_s = push_folder, poll_s
+    def __init__(
+        self, folder: Path, push_folder: Path | None = None, built: Path | None = None, poll_s: float = 1.0, shard: Shard | None = None
+    ) -> None:
+        self._folder, self._push_folder, self._poll_s, self._shard = folder, push_folder, poll_s, shard
+        self._child = ChildProcess()
         self._lock, self._stopped = threading.Lock(), threading.Event()
         self.last_error, self.num_to_embed = "", 0
         self.to_embed: tuple[str, ...] = ()
@@ -39,12 +63,19 @@ class FollowedIndex:
         self.pushed = read_pushed(push_folder) if push_folder else None
         source = self.pushed.index if self.pushed else built
         if source is not None and not (folder / "current.json").exists():
-            self.live = LiveIndex.create(folder, source)
+            with self._part(source) as part:
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / SHARD).write_text(self._described(), encoding="utf-8")
+                self.live = LiveIndex.create(folder, part)
             if self.pushed and self.live.version != self.pushed.version:
                 self.live.close()
                 raise _mixed(self.pushed, self.live.version)
         else:
             self.live = LiveIndex.open(folder)
+            held = (folder / SHARD).read_text(encoding="utf-8") if (folder / SHARD).exists() else _WHOLE
+            if held != self._described():
+                self.live.close()
+                raise NeighbourIndexError(f"{folder}: this holds another shard. Start that one, or use a folder of your own.")
             self.refresh()
         self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
 
@@ -56,9 +87,24 @@ class FollowedIndex:
     def close(self) -> None:
         """Stops following, and lets another process have the live index."""
         self._stopped.set()
+        self._child.end()
         if self._thread.is_alive():
             self._thread.join()
         self.live.close()
+
+    def nodes(self) -> list[str]:
+        """Returns the nodes whose products it holds; an empty id for products that are at no node."""
+        if self._shard is None:
+            return [*self.live.node_ids, ""]
+        held = [node_id for root in self._shard.nodes for node_id in self.live.subtree_nodes(root)]
+        return [*dict.fromkeys(held), *([""] if self._shard.with_rest else [])]
+
+    def elsewhere(self, node_ids: Iterable[str]) -> str | None:
+        """Returns the first of some nodes whose products are in another shard, None where there is none; unknown ones are nowhere."""
+        if self._shard is None:
+            return None
+        other = {*self.live.node_ids, ""}.difference(self.nodes())
+        return next((node_id for node_id in node_ids if node_id in other), None)
 
     def refresh(self) -> None:
         """Takes what is pushed now, where that is another version; on a failure the old one stays in use, and `last_error` says why."""
@@ -87,11 +133,28 @@ class FollowedIndex:
         if found != pushed.version:
             raise _mixed(pushed, found)
         before = self.live.version
-        installed = self.live.install(pushed.index)
+        with self._part(pushed.index) as part:
+            installed = self.live.install(part)
         self.num_to_embed, self.to_embed = len(installed.to_embed), installed.to_embed[:_MAX_TO_EMBED]
         log.info(
             "similarity swapped version=%d before=%d carried=%d to_embed=%d", pushed.version, before, installed.carried, self.num_to_embed
         )
+
+    def _described(self) -> str:
+        return json.dumps(asdict(self._shard)) if self._shard else _WHOLE
+
+    @contextmanager
+    def _part(self, built: Path) -> Iterator[Path]:
+        """Yields the folder of what is held of an index, which is its own where that is all."""
+        if self._shard is None:
+            yield built
+            return
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._folder.parent, prefix=f"{self._folder.name}-part-") as scratch:
+            part = Path(scratch) / built.name
+            words = [str(built.absolute()), str(part.absolute()), *["--rest"] * self._shard.with_rest, "--nodes", *self._shard.nodes]
+            self._child.run("similarity.subtree_part", words, f"{built}: the shard can't be made")
+            yield part
 
     def _follow(self) -> None:
         while not self._stopped.wait(self._poll_s):

@@ -8,14 +8,15 @@ from serving.grpc_calls import answered
 from serving.request_watch import RequestWatch
 from serving.similarity_server import similarity_pb2, similarity_pb2_grpc
 from serving.similarity_server.answers import Answers
+from serving.similarity_server.router import Router
 
 SERVICE = similarity_pb2.DESCRIPTOR.services_by_name["Similarity"].full_name
 
 
 class SimilarityService(similarity_pb2_grpc.SimilarityServicer):  # type: ignore[misc]
-    """Search, BatchSearch, Upsert, Delete, Move and Status; the last isn't bounded, so that a busy server can be looked at."""
+    """Search, BatchSearch, Upsert, Delete, Move, Find and Status; the last isn't bounded, so that a busy server can be looked at."""
 
-    def __init__(self, answers: Answers, watch: RequestWatch) -> None:
+    def __init__(self, answers: Answers | Router, watch: RequestWatch) -> None:
         self._answers, self._watch = answers, watch
 
     def Search(self, request: Any, context: Any) -> Any:
@@ -37,6 +38,10 @@ class SimilarityService(similarity_pb2_grpc.SimilarityServicer):  # type: ignore
     def Move(self, request: Any, context: Any) -> Any:
         """Puts products at another node."""
         return self._answer("Move", context, lambda deadline_s: self._answers.move(request, deadline_s))
+
+    def Find(self, request: Any, context: Any) -> Any:
+        """Answers with products as they are in the index."""
+        return self._answer("Find", context, lambda deadline_s: self._answers.find(request, deadline_s))
 
     def Status(self, request: Any, context: Any) -> Any:
         """Answers with what is served now."""

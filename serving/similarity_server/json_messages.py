@@ -34,7 +34,7 @@ def parsed(body: bytes, kind: Any) -> Any:
 
 
 def written(message: Any) -> bytes:
-    """Returns a message as JSON, with every field that isn't optional; whole numbers are numbers."""
+    """Returns a message as JSON: every field but optional ones that aren't set; whole numbers are numbers."""
     return orjson.dumps(_row(message))
 
 
@@ -46,6 +46,9 @@ def is_repeated(field: Any) -> bool:
 def _row(message: Any) -> dict[str, Any]:
     row = {}
     for field in message.DESCRIPTOR.fields:
+        is_optional = field.containing_oneof is not None or (field.message_type is not None and not is_repeated(field))
+        if is_optional and not message.HasField(field.name):
+            continue
         value = getattr(message, field.name)
         row[field.name] = [_value(field, one) for one in value] if is_repeated(field) else _value(field, value)
     return row

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from similarity.live_index import LiveStatus
 
+IndexStatus = Callable[[], LiveStatus]
 PATH = "/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -19,14 +20,13 @@ class Metrics:
     """The numbers of one server.
 
     Args:
-        status: tells what the index is now.
+        status: tells what the index is now; None: there is none, as in a router.
         in_flight: tells how many requests are being answered.
     """
 
-    def __init__(self, status: Callable[[], LiveStatus], in_flight: Callable[[], int]) -> None:
+    def __init__(self, status: IndexStatus | None, in_flight: Callable[[], int]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self._status = status
         labels = ("method", "protocol")
         self._seconds = Histogram(
             "aisle_similarity_request_seconds", "Time a request took.", labels, buckets=_BUCKETS_S, registry=self.registry
@@ -34,13 +34,25 @@ class Metrics:
         self._requests = Counter("aisle_similarity_requests", "Requests answered.", (*labels, "status"), registry=self.registry)
         Gauge("aisle_similarity_in_flight", "Requests being answered.", registry=self.registry).set_function(in_flight)
         ProcessCollector(registry=self.registry)
-        self.registry.register(self)
+        if status is not None:
+            self.registry.register(_IndexNumbers(status))
 
     def observe(self, fields: Mapping[str, str], code: StatusCode, seconds: float) -> None:
         """Counts one answered request."""
         labels = (fields["api"], fields["protocol"])
         self._seconds.labels(*labels).observe(seconds)
         self._requests.labels(*labels, code.name).inc()
+
+    def page(self) -> bytes:
+        """Returns all of them in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _IndexNumbers:
+    """What the index is, at the moment it is looked at."""
+
+    def __init__(self, status: IndexStatus) -> None:
+        self._status = status
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yields what the index is at this moment."""
@@ -56,7 +68,3 @@ class Metrics:
         )
         for name, says, value in rows:
             yield GaugeMetricFamily(f"aisle_similarity_index_{name}", says, float(value))
-
-    def page(self) -> bytes:
-        """Returns all of them in Prometheus' text format."""
-        return generate_latest(self.registry)

@@ -21,6 +21,7 @@ from serving.similarity_server.answers import Answers
 from serving.similarity_server.json_messages import parsed, written
 from serving.similarity_server.metrics import CONTENT_TYPE, PATH, Metrics
 from serving.similarity_server.openapi import Route, document
+from serving.similarity_server.router import Router
 
 ROUTES = (
     Route("POST", "/v1/similar:search", "Search", "The products most similar to one query, best first"),
@@ -28,6 +29,7 @@ ROUTES = (
     Route("POST", "/v1/similar:upsert", "Upsert", "Put products into the index, all or none"),
     Route("POST", "/v1/similar:delete", "Delete", "Take products out of the index, all or none"),
     Route("POST", "/v1/similar:move", "Move", "Put products at other nodes, all or none"),
+    Route("POST", "/v1/similar:find", "Find", "Products as they are in the index, with vector and filter fields"),
     Route("GET", "/v1/similar/status", "Status", "What is served now"),
 )
 DOCUMENT, HEALTH = "/openapi.json", "/healthz"
@@ -48,7 +50,7 @@ class Method:
     answer: Callable[[Any, float | None], Any]
 
 
-def methods_of(answers: Answers) -> dict[str, Method]:
+def methods_of(answers: Answers | Router) -> dict[str, Method]:
     """Returns every method by its path."""
     kinds: dict[str, tuple[Any, Callable[[Any, float | None], Any]]] = {
         "Search": (messages.SearchRequest, answers.search),
@@ -56,6 +58,7 @@ def methods_of(answers: Answers) -> dict[str, Method]:
         "Upsert": (messages.UpsertRequest, answers.upsert),
         "Delete": (messages.DeleteRequest, answers.delete),
         "Move": (messages.MoveRequest, answers.move),
+        "Find": (messages.FindRequest, answers.find),
         "Status": (messages.StatusRequest, answers.status),
     }
     return {route.path: Method(route, *kinds[route.api]) for route in ROUTES}
@@ -80,6 +83,7 @@ class _Methods(WorkHandler):
         route = self._method.route
         if not self._finished and self.request.method != route.verb:
             self.set_header("Allow", route.verb)
+            self.set_header("Connection", "close")  # Its body, if there is one, stays unread.
             message = f"{self.request.method} {route.path}: this takes {route.verb}."
             self.reply(StatusCode.UNIMPLEMENTED, message, None, 405)
 
@@ -97,6 +101,7 @@ class _Methods(WorkHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Keeps the form for what the HTTP library refuses by itself."""
+        self.set_header("Connection", "close")
         self.set_header("Content-Type", JSON)
         self.finish(error_body(StatusCode.INVALID_ARGUMENT, f"{self.request.method}: {self._reason}.", self.identifier))
 
@@ -124,7 +129,7 @@ class _Unknown(RequestHandler):
 
 
 def rest_port(
-    answers: Answers,
+    answers: Answers | Router,
     watch: RequestWatch,
     metrics: Metrics,
     host: str,

@@ -1,4 +1,4 @@
-"""Puts the similarity server together, starts it and stops it."""
+"""Puts the similarity server together, or a router in front of several, starts it and stops it."""
 
 from __future__ import annotations
 
@@ -8,56 +8,101 @@ from pathlib import Path
 from schemas.errors import SettingsError
 from serving.grpc_calls import GrpcPort
 from serving.in_flight import InFlight
+from serving.ports import LOCALHOST, Ports, bracketed
 from serving.request_log import ALL, RequestLog
 from serving.request_watch import RequestWatch
 from serving.similarity_server.answers import Answers, Bounds
-from serving.similarity_server.followed_index import FollowedIndex
+from serving.similarity_server.followed_index import FollowedIndex, Shard
 from serving.similarity_server.grpc_server import SERVICE, SimilarityService
-from serving.similarity_server.metrics import Metrics
+from serving.similarity_server.metrics import IndexStatus, Metrics
 from serving.similarity_server.model_client import ModelClient
 from serving.similarity_server.rest_server import rest_port
+from serving.similarity_server.router import Router
+from serving.similarity_server.shards import Shards
+from serving.similarity_server.similarity_pb2 import StatusRequest
 from serving.similarity_server.similarity_pb2_grpc import add_SimilarityServicer_to_server
+from serving.tls import read_tls
 
-LOCALHOST = "127.0.0.1"
 
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """What a server is started with.
+@dataclass(frozen=True, kw_only=True)
+class ListenOptions:
+    """Where and how requests are taken.
 
     Attributes:
-        folder: of the live index: what is built, and the changes since; this server's own.
-        push_folder: whose live index is served and followed; None: `built`.
-        built: folder of a built index to start with, where nothing is followed; None: what `folder` holds.
-        model_server: address of its REST API; empty: new products can't be embedded.
-        model_name: there; empty: as pushed.
         host: to listen on.
         port: of gRPC; 0: a free one.
         rest_port: of REST; 0: a free one.
-        poll_s: between two looks at what is pushed; 0: none after the start.
+        ssl_config_file: key and certificates; None: no TLS.
         bounds: what one request may ask for.
         max_message_bytes: of a request.
         max_in_flight: requests answered at a time; more are refused.
-        timeout_s: a REST request, or a question to the model server, may take.
+        timeout_s: a REST request, or a question to another server, may take.
         grace_s: requests have to end when the server stops.
         log_requests: `all`, `errors` or `none`.
     """
 
-    folder: Path
-    push_folder: Path | None = None
-    built: Path | None = None
-    model_server: str = ""
-    model_name: str = ""
     host: str = LOCALHOST
     port: int = 8600
     rest_port: int = 8601
-    poll_s: float = 1.0
+    ssl_config_file: Path | None = None
     bounds: Bounds = field(default_factory=Bounds)
     max_message_bytes: int = 16_000_000
     max_in_flight: int = 64
     timeout_s: float = 10.0
     grace_s: float = 30.0
     log_requests: str = ALL
+
+
+@dataclass(frozen=True)
+class ServerOptions(ListenOptions):
+    """What a server is started with.
+
+    Attributes:
+        folder: of the live index: what is built, and the changes since; this server's own.
+        push_folder: whose live index is served and followed; None: `built`.
+        built: folder of a built index to start with, where nothing is followed; None: what `folder` holds.
+        shard: what it holds of the index; None: all of it.
+        model_server: address of its REST API; empty: new products can't be embedded.
+        model_name: there; empty: as pushed.
+        poll_s: between two looks at what is pushed; 0: none after the start.
+    """
+
+    folder: Path
+    push_folder: Path | None = None
+    built: Path | None = None
+    shard: Shard | None = None
+    model_server: str = ""
+    model_name: str = ""
+    poll_s: float = 1.0
+
+
+@dataclass(frozen=True)
+class RouterOptions(ListenOptions):
+    """What a router is started with.
+
+    Attributes:
+        shards: addresses of their gRPC ports.
+    """
+
+    shards: tuple[str, ...]
+
+
+def _ports(methods: Answers | Router, options: ListenOptions, in_flight: InFlight, index_status: IndexStatus | None) -> Ports:
+    tls = read_tls(options.ssl_config_file) if options.ssl_config_file else None
+    context = tls.http_context() if tls else None
+    metrics = Metrics(index_status, lambda: in_flight.count)
+    watch = RequestWatch(in_flight, RequestLog(options.log_requests), metrics.observe)
+    service = SimilarityService(methods, watch)
+    grpc = GrpcPort(
+        [SERVICE],
+        lambda server: add_SimilarityServicer_to_server(service, server),
+        f"{bracketed(options.host)}:{options.port}",
+        options.max_in_flight,
+        options.max_message_bytes,
+        credentials=tls.grpc_credentials() if tls else None,
+    )
+    rest = rest_port(methods, watch, metrics, options.host, options.rest_port, options.max_message_bytes, options.timeout_s, context)
+    return Ports(grpc, rest, options.host, tls is not None)
 
 
 class SimilarityServer:
@@ -74,7 +119,7 @@ class SimilarityServer:
 
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
-        self.index = FollowedIndex(options.folder, options.push_folder, options.built, options.poll_s)
+        self.index = FollowedIndex(options.folder, options.push_folder, options.built, options.poll_s, options.shard)
         self._model: ModelClient | None = None
         try:
             self._open(options)
@@ -85,36 +130,64 @@ class SimilarityServer:
     def _open(self, options: ServerOptions) -> None:
         self._model = _model(options, self.index)
         self.in_flight = InFlight(options.max_in_flight)
-        metrics = Metrics(self.index.live.status, lambda: self.in_flight.count)
-        watch = RequestWatch(self.in_flight, RequestLog(options.log_requests), metrics.observe)
         answers = Answers(self.index, self._model, options.bounds)
-        service = SimilarityService(answers, watch)
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        self._grpc = GrpcPort(
-            [SERVICE],
-            lambda server: add_SimilarityServicer_to_server(service, server),
-            f"{host}:{options.port}",
-            options.max_in_flight,
-            options.max_message_bytes,
-        )
-        self._rest = rest_port(answers, watch, metrics, options.host, options.rest_port, options.max_message_bytes, options.timeout_s)
-        self.grpc_address = f"{host}:{self._grpc.port}"
-        self.rest_address = f"http://{host}:{self._rest.port}"
+        self._ports = _ports(answers, options, self.in_flight, self.index.live.status)
+        self.grpc_address, self.rest_address = self._ports.grpc_address, self._ports.rest_address
+
+    @property
+    def version(self) -> int:
+        """Of the index that is served."""
+        return self.index.live.version
 
     def start(self) -> None:
         """Takes requests from now on."""
         self.index.start()
-        self._grpc.start()
-        self._rest.start()
+        self._ports.start()
 
     def stop(self, grace_s: float | None = None) -> None:
         """Takes no more requests, lets those that are being answered end within the time, and closes the index."""
-        given_s = self._options.grace_s if grace_s is None else grace_s
-        self._grpc.stop(given_s)
-        self._rest.stop(given_s)
+        self._ports.stop(self._options.grace_s if grace_s is None else grace_s)
         self.index.close()
         if self._model:
             self._model.close()
+
+
+class RouterServer:
+    """Serves what shards hold until it is stopped; both ports are known from the start.
+
+    Args:
+        options: see there.
+
+    Raises:
+        SettingsError: an option can't be used.
+        ServingError: a port can't be used, a shard can't be asked, or nodes are in two shards or in none.
+    """
+
+    def __init__(self, options: RouterOptions) -> None:
+        self._options = options
+        self._shards = Shards(options.shards, options.timeout_s, options.max_message_bytes)
+        self.in_flight = InFlight(options.max_in_flight)
+        try:
+            self._router = Router(self._shards, options.bounds)
+            self._ports = _ports(self._router, options, self.in_flight, None)
+        except BaseException:
+            self._shards.close()
+            raise
+        self.grpc_address, self.rest_address = self._ports.grpc_address, self._ports.rest_address
+
+    @property
+    def version(self) -> int:
+        """The lowest that a shard serves."""
+        return int(self._router.status(StatusRequest(), None).version)
+
+    def start(self) -> None:
+        """Takes requests from now on."""
+        self._ports.start()
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """Takes no more requests, and lets those that are being answered end within the time."""
+        self._ports.stop(self._options.grace_s if grace_s is None else grace_s)
+        self._shards.close()
 
 
 def _model(options: ServerOptions, index: FollowedIndex) -> ModelClient | None:

@@ -39,6 +39,11 @@ class SimilarityStub(object):
                 request_serializer=serving_dot_similarity__server_dot_similarity__pb2.MoveRequest.SerializeToString,
                 response_deserializer=serving_dot_similarity__server_dot_similarity__pb2.ChangeResponse.FromString,
                 )
+        self.Find = channel.unary_unary(
+                '/aisle.similarity.v1.Similarity/Find',
+                request_serializer=serving_dot_similarity__server_dot_similarity__pb2.FindRequest.SerializeToString,
+                response_deserializer=serving_dot_similarity__server_dot_similarity__pb2.FindResponse.FromString,
+                )
         self.Status = channel.unary_unary(
                 '/aisle.similarity.v1.Similarity/Status',
                 request_serializer=serving_dot_similarity__server_dot_similarity__pb2.StatusRequest.SerializeToString,
@@ -84,6 +89,13 @@ class SimilarityServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Find(self, request, context):
+        """Products as they are in the index now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Status(self, request, context):
         """What the server serves now.
         """
@@ -118,6 +130,11 @@ def add_SimilarityServicer_to_server(servicer, server):
                     servicer.Move,
                     request_deserializer=serving_dot_similarity__server_dot_similarity__pb2.MoveRequest.FromString,
                     response_serializer=serving_dot_similarity__server_dot_similarity__pb2.ChangeResponse.SerializeToString,
+            ),
+            'Find': grpc.unary_unary_rpc_method_handler(
+                    servicer.Find,
+                    request_deserializer=serving_dot_similarity__server_dot_similarity__pb2.FindRequest.FromString,
+                    response_serializer=serving_dot_similarity__server_dot_similarity__pb2.FindResponse.SerializeToString,
             ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
@@ -216,6 +233,23 @@ class Similarity(object):
         return grpc.experimental.unary_unary(request, target, '/aisle.similarity.v1.Similarity/Move',
             serving_dot_similarity__server_dot_similarity__pb2.MoveRequest.SerializeToString,
             serving_dot_similarity__server_dot_similarity__pb2.ChangeResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Find(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/aisle.similarity.v1.Similarity/Find',
+            serving_dot_similarity__server_dot_similarity__pb2.FindRequest.SerializeToString,
+            serving_dot_similarity__server_dot_similarity__pb2.FindResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

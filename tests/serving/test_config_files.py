@@ -1,21 +1,16 @@
 """Reads TensorFlow Serving's own configuration files, and refuses what can't be used with the place and the way out."""
 
-import datetime
-from ipaddress import ip_address
-
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from schemas.errors import AisleError
 from serving.model_server.batching import BatchingParameters
-from serving.model_server.config_files import read_batching, read_metrics_path, read_models, read_tls
+from serving.model_server.config_files import read_batching, read_metrics_path, read_models
 from serving.model_server.model_config import ModelConfig, VersionPolicy
+from serving.tls import read_tls
 from tests.serving.conftest import stubs
 from tests.serving.test_protocols import ROWS, asked, refusal
+from tests.support.certificates import certified, quoted
 
 
 @pytest.fixture
@@ -97,22 +92,6 @@ def test_a_file_that_isnt_there_is_named(tmp_path):
 
 
 # TLS.
-
-
-def certified():
-    """Returns a private key and its own certificate for 127.0.0.1, both PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
-    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    signed = builder.add_extension(names, False).add_extension(x509.BasicConstraints(True, None), True).sign(key, hashes.SHA256())
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return private, signed.public_bytes(serialization.Encoding.PEM)
-
-
-def quoted(pem):
-    return '"' + pem.decode().replace("\n", "\\n") + '"'
 
 
 def test_both_ports_speak_tls_and_clients_may_have_to_show_a_certificate(start, base_path, file):

@@ -6,8 +6,10 @@ import contextlib
 import http.client
 import json
 import random
+import ssl
 import threading
 import time
+import urllib.request
 from typing import Any, NamedTuple
 
 import grpc
@@ -34,7 +36,9 @@ from similarity.planner import build_index, save_index
 from similarity.product_columns import ProductFilter, columns_from_values
 from similarity.vectors import in_tree_order
 from tests.components.toy_pair import make_pair
+from tests.fuzz.similarity_requests import Outcome, over_grpc, over_rest
 from tests.similarity.catalogue import DIMENSION, NODES, SUBTREE_ENDS, small_catalogue, write_built
+from tests.support.certificates import certified, quoted
 from tests.support.tiny_embedder import write_tiny_embedder
 
 VERSION = 7
@@ -418,7 +422,12 @@ def test_while_versions_are_swapped_no_answer_mixes_two(serve, tmp_path, embedde
         client = Grpc(served.server)
         try:
             while not stop.is_set():
-                found = client.ask("Search", {"product": {"fields": {"title": "a"}}, "k": 1})
+                try:
+                    found = client.ask("Search", {"product": {"fields": {"title": "a"}}, "k": 1})
+                except Refused as error:
+                    if error.status != "ABORTED":  # On a slow machine one request may meet three swaps.
+                        raise
+                    continue
                 seen.add(found["version"])
                 if found["neighbours"][0]["product_id"] != f"one-{found['version']}":
                     wrong.append(found)
@@ -500,41 +509,16 @@ def test_a_pointer_that_cant_be_followed_is_refused(serve, tmp_path, row, messag
         serve(push_folder=tmp_path)
 
 
-def damaged(raw, rng):
-    found = bytearray(raw)
-    for _ in range(rng.randint(1, 6)):
-        place = rng.randrange(len(found) + 1)
-        found[place : place + rng.randint(0, 6)] = rng.randbytes(rng.randint(0, 6))
-    return bytes(found)
-
-
-def test_malformed_requests_always_get_a_proper_status(still):
-    rng = random.Random(3)
-    row = {
-        "requests": [
-            {"product_id": "p1", "k": 3, "node_id": "n1", "filter": {"shop": ["shop-1"], "max_price": 5}},
-            {"vector": {"values": [0.5] * DIMENSION}, "model_version": 7},
-            {"product": {"fields": {"title": "a", "price": 2, "style": [1, 2]}, "image_bytes": "AAEC"}},
-        ]
-    }
-    whole = json_format.ParseDict(row, messages.BatchSearchRequest()).SerializeToString()
-    call = still.grpc.channel.unary_unary(f"/{SERVICE}/BatchSearch")
-    codes = set()
-    for _ in range(300):
-        try:
-            call(damaged(whole, rng), timeout=10)
-        except grpc.RpcError as error:
-            codes.add(error.code().name)
-            # gRPC's own answer where it can't read the message at all; a failure of ours names its request_id.
-            assert "request_id" not in error.details()
-    assert codes <= {"INTERNAL", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION"}
-    body = json.dumps(row).encode()
-    statuses = {still.rest.raw("POST", "/v1/similar:batchSearch", damaged(body, rng))[0] for _ in range(300)}
-    statuses.add(still.rest.raw("POST", "/v1/similar:search", b'{"product":{"fields":{"a":' + b"[" * 20_000)[0])
+def test_malformed_requests_always_get_a_proper_status(serve, catalogue):
+    served, rng, found = serve(built=catalogue), random.Random(3), Outcome()
+    over_grpc(served.grpc.channel, 300, rng, found)
+    over_rest(served.server.rest_address, 300, rng, found)
+    assert found.wrong == []
+    assert {"gRPC OK", "gRPC INVALID_ARGUMENT", "HTTP 200", "HTTP 400", "HTTP 405"} <= set(found.counts)
+    cut = b'{"product":{"fields":{"a":' + b"[" * 20_000
     deep = b'{"product":{"fields":{"a":' + b"[" * 900 + b"]" * 900 + b"}}}"
-    statuses.add(still.rest.raw("POST", "/v1/similar:search", deep)[0])
-    assert statuses <= {200, 400, 404}
-    assert still.grpc.ask("Search", {"product_id": "p1", "k": 1})["neighbours"]
+    assert [served.rest.raw("POST", "/v1/similar:search", body)[0] for body in (cut, deep)] == [400, 400]
+    assert served.grpc.ask("Search", {"product_id": "p5", "k": 1})["neighbours"]
 
 
 def test_what_the_pipeline_pushes_and_rolls_back_is_followed(serve, tmp_path):
@@ -590,3 +574,32 @@ def test_a_request_that_meets_a_swap_each_time_is_given_up(swapped_meanwhile):
     with pytest.raises(Refused) as caught:
         swapped_meanwhile(8, 9, 7).grpc.ask("Search", {"product": {"fields": {"title": "a"}}})
     assert caught.value.status == "ABORTED"
+
+
+def test_both_ports_speak_tls_from_the_file_that_the_model_server_takes(serve, catalogue, tmp_path):
+    key, certificate = certified()
+    (tmp_path / "tls.config").write_text(f"server_key: {quoted(key)} server_cert: {quoted(certificate)}")
+    server = serve(built=catalogue, ssl_config_file=tmp_path / "tls.config").server
+    request = messages.SearchRequest(product_id="p1", k=3)
+    with grpc.secure_channel(server.grpc_address, grpc.ssl_channel_credentials(certificate)) as channel:
+        over_grpc = [one.product_id for one in SimilarityStub(channel).Search(request, timeout=10).neighbours]
+    context = ssl.create_default_context(cadata=certificate.decode())
+    asked = urllib.request.Request(f"{server.rest_address}/v1/similar:search", b'{"product_id": "p1", "k": 3}')
+    with urllib.request.urlopen(asked, timeout=10, context=context) as response:
+        over_rest = [one["product_id"] for one in json.load(response)["neighbours"]]
+    assert over_grpc == over_rest
+    assert len(over_rest) == 3
+    with grpc.insecure_channel(server.grpc_address) as channel, pytest.raises(grpc.RpcError) as caught:
+        SimilarityStub(channel).Search(request, timeout=3)
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def test_products_are_found_as_they_are_now(still, protocol):
+    found = getattr(still, protocol).ask("Find", {"product_ids": ["p4", "gone", "p1"]})
+    assert [one["product_id"] for one in found["products"]] == ["p4", "p1"]
+    kept = small_catalogue(300)
+    row = kept.product_ids.find("p4")
+    assert found["products"][0]["vector"]["values"] == pytest.approx(kept.vectors[row].tolist(), abs=1e-5)
+    assert found["products"][0].get("node_id", "") == kept.node_id(row)
+    assert found["products"][0]["filter_fields"] == kept.columns.at(row)
+    assert found["version"] == str(VERSION)

@@ -1,5 +1,6 @@
 """Versions come, go and come back under load, by the disk and by reload requests, and no request fails for it."""
 
+import os
 import shutil
 import threading
 import time
@@ -210,3 +211,19 @@ def test_a_folder_of_a_version_is_followed_by_number_not_by_letters(start, base_
     (base_path / "notes").mkdir()
     client = start(ModelConfig("tiny", base_path))
     assert answering_version(client) == 10
+
+
+def test_a_version_is_loaded_by_a_thread_that_lets_requests_go_first(start, base_path, monkeypatch):
+    client = start(ModelConfig("tiny", base_path, VersionPolicy("specific", versions=(1,))))
+    manager, found = client.server.models, []
+    load = manager._load_model
+
+    def loaded(*words):
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return load(*words)
+
+    monkeypatch.setattr(manager, "_load_model", loaded)
+    client.models.HandleReloadConfigRequest(reload_of(base_path, 2))
+    assert answering_version(client) == 2
+    (niceness,) = found
+    assert niceness > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

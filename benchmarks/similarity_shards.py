@@ -1,0 +1,157 @@
+"""Measures what a router and shards cost: memory of each process and time of a query, beside one server that holds everything.
+
+python -m benchmarks.similarity_shards [--products 100000] [--shards 3] [--queries 300]
+
+All servers are programs of their own on one machine, so times show the way through the router, not what more machines gain. Writes
+similarity_shards.md into benchmarks/results/; a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+
+from benchmarks.clustered_catalogue import benchmark_tree, clustered_catalogue
+from serving.similarity_server import similarity_pb2 as messages
+from serving.similarity_server.similarity_pb2_grpc import SimilarityStub
+from similarity.planner import build_index, save_index
+from similarity.vectors import ProductVectors
+
+ROOT = Path(__file__).parents[1]
+RESULT = Path(__file__).parent / "results" / "similarity_shards.md"
+DIMENSION, K = 512, 10
+
+
+@contextmanager
+def server(*words: str) -> Iterator[tuple[str, int]]:
+    """Starts the program, and gives its gRPC address and process id."""
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "pipeline.cli",
+        "similar",
+        "--json",
+        "--port=0",
+        "--rest-port=0",
+        "--log-requests=none",
+        *words,
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    try:
+        yield json.loads(process.stdout.readline())["grpc"], process.pid  # type: ignore[union-attr]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def resident_mb(process: int) -> float:
+    """Returns what a process holds in memory."""
+    return int(Path(f"/proc/{process}/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def shares_of(products: ProductVectors, count: int) -> list[list[str]]:
+    """Returns the roots of each shard, the largest root always to the shard that has fewest products so far."""
+    roots = [number for number in range(len(products.node_ids)) if not any(n < number < end for n, end in enumerate(products.subtree_ends))]
+    sizes = {root: int(products.node_starts[products.subtree_ends[root]] - products.node_starts[root]) for root in roots}
+    shares: list[list[str]] = [[] for _ in range(count)]
+    held = [0] * count
+    for root in sorted(roots, key=lambda root: -sizes[root]):
+        least = held.index(min(held))
+        shares[least].append(products.node_ids[root])
+        held[least] += sizes[root]
+    return shares
+
+
+def asked(address: str, requests: Sequence[Any]) -> tuple[list[float], list[list[str]]]:
+    """Returns milliseconds of each request after all were asked once, and the ids found."""
+    with grpc.insecure_channel(address) as channel:
+        stub = SimilarityStub(channel)
+        found = [[one.product_id for one in stub.Search(request, timeout=60).neighbours] for request in requests]
+        taken = []
+        for request in requests:
+            started_s = time.perf_counter()
+            stub.Search(request, timeout=60)
+            taken.append(1000 * (time.perf_counter() - started_s))
+    return taken, found
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures and writes the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.similarity_shards", description=__doc__)
+    parser.add_argument("--products", type=int, default=100_000)
+    parser.add_argument("--shards", type=int, default=3)
+    parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--taxonomy", type=Path)
+    given = parser.parse_args(arguments)
+    tree = benchmark_tree(given.taxonomy)
+    products = clustered_catalogue(given.products, DIMENSION, tree, 0)
+    rows = np.random.default_rng(1).choice(len(products), given.queries, replace=False)
+    ids, nodes = products.product_ids.take(rows).tolist(), products.nodes_of(rows).tolist()
+    kinds = {
+        "within the product's category": [
+            messages.SearchRequest(product_id=one, k=K, node_id=node) for one, node in zip(ids, nodes, strict=True)
+        ],
+        "everywhere": [messages.SearchRequest(product_id=one, k=K) for one in ids],
+    }
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
+        save_index(Path(folder) / "built", build_index(products, 10**9, 10, 0.9, 0), version=1)
+        index = ["--index", f"{folder}/built"]
+        whole, process = running.enter_context(server(*index, "--folder", f"{folder}/whole"))
+        alone = {name: asked(whole, requests) for name, requests in kinds.items()}
+        memory = [("one server", resident_mb(process))]
+        addresses, processes = [], []
+        for number, roots in enumerate(shares_of(products, given.shards)):
+            words = ["--folder", f"{folder}/shard-{number}", *["--shard-rest"] * (not number), "--shard", *roots]
+            address, process = running.enter_context(server(*index, *words))
+            addresses.append(address)
+            processes.append(process)
+        router, process = running.enter_context(server("--route", *addresses))
+        routed = {name: asked(router, requests) for name, requests in kinds.items()}
+        memory += [(f"shard {number + 1}", resident_mb(one)) for number, one in enumerate(processes)] + [("router", resident_mb(process))]
+    for name, (taken, found) in alone.items():
+        others, same = routed[name][0], sum(one == other for one, other in zip(found, routed[name][1], strict=True)) / len(found)
+        figures = [f"{np.quantile(part, share):.1f}" for part in (taken, others) for share in (0.5, 0.95)]
+        lines.append(f"| {name} | {' | '.join(figures)} | {np.median(others) / np.median(taken):.2f} | {same:.3f} |")
+    text = "\n".join(
+        [
+            "# Shards behind a router",
+            "",
+            f"`python -m benchmarks.similarity_shards --products {given.products} --shards {given.shards} --queries {given.queries}`",
+            "",
+            f"{given.products:,} x {DIMENSION} float32 in clusters, {4 * given.products * DIMENSION / 2**20:,.0f} MB; exact search;",
+            f"every process on the same {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f} at the end. Queries by product id, one at",
+            "a time.",
+            "",
+            "| search | one server, median ms | p95 ms | router, median ms | p95 ms | ratio of medians | same answers |",
+            "|---|---|---|---|---|---|---|",
+            *lines,
+            "",
+            "| process | resident MB |",
+            "|---|---|",
+            *(f"| {name} | {held:,.0f} |" for name, held in memory),
+            "",
+        ]
+    )
+    RESULT.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

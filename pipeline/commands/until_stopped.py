@@ -1,0 +1,64 @@
+"""Runs a server until a signal, for the verbs that serve, and reads the options they share."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from pipeline.commands.options import write_note
+
+
+class Server(Protocol):
+    """What can be started and stopped."""
+
+    def start(self) -> None:
+        """Takes requests from now on."""
+
+    def stop(self) -> None:
+        """Takes no more, and lets those that are being answered end."""
+
+
+def serve_until_stopped(server: Server, say: Callable[[], None]) -> int:
+    """Starts a server, says so, and stops it at Ctrl-C or SIGTERM, one that comes while it starts included; returns the exit code."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        server.start()
+        say()
+        sys.stdout.flush()  # A program that started this one waits for these lines.
+        stopped.wait()
+        write_note("stopping: requests that are being answered may end ...")
+    finally:
+        server.stop()
+    return 0
+
+
+def port(text: str) -> int:
+    """Returns a port of the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it isn't one.
+    """
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a port, 0 to 65535")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Returns a time of the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it isn't one.
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of seconds, 0 or more")
+    return found

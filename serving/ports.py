@@ -1,0 +1,43 @@
+"""The gRPC and the REST port of one server: their addresses, one start and one graceful stop."""
+
+from __future__ import annotations
+
+from serving.grpc_calls import GrpcPort
+from serving.http_port import HttpPort
+
+LOCALHOST = "127.0.0.1"
+
+
+def bracketed(host: str) -> str:
+    """Returns a host as it stands before a port.
+
+    >>> bracketed("::1"), bracketed("127.0.0.1")
+    ('[::1]', '127.0.0.1')
+    """
+    return f"[{host}]" if ":" in host else host
+
+
+class Ports:
+    """Both ports of a server, known from the start.
+
+    Args:
+        grpc: of gRPC.
+        rest: of REST.
+        host: both listen on.
+        is_secure: whether they speak TLS.
+    """
+
+    def __init__(self, grpc: GrpcPort, rest: HttpPort, host: str, is_secure: bool) -> None:
+        self._grpc, self._rest = grpc, rest
+        self.grpc_address = f"{bracketed(host)}:{grpc.port}"
+        self.rest_address = f"{'https' if is_secure else 'http'}://{bracketed(host)}:{rest.port}"
+
+    def start(self) -> None:
+        """Answers from now on."""
+        self._grpc.start()
+        self._rest.start()
+
+    def stop(self, grace_s: float) -> None:
+        """Takes no new requests, and gives those that are being answered time to end."""
+        self._grpc.stop(grace_s)
+        self._rest.stop(grace_s)

@@ -1,0 +1,248 @@
+"""Puts a router in front of shards that are programs of their own, and compares it with one server that holds everything."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from pipeline.cli import main
+from schemas.errors import NeighbourIndexError
+from serving.similarity_server import similarity_pb2 as messages
+from serving.similarity_server.answers import Bounds
+from serving.similarity_server.followed_index import Shard
+from serving.similarity_server.server import RouterOptions, RouterServer, ServerOptions, SimilarityServer
+from serving.similarity_server.similarity_pb2_grpc import SimilarityStub
+from serving.status import ServingError
+from similarity.changes import Delete, Move, Upsert
+from similarity.live_index import LiveIndex
+from similarity.product_columns import ProductFilter
+from tests.serving.test_similarity_server import push
+from tests.similarity.catalogue import DIMENSION, small_catalogue, write_built
+
+ROOT = Path(__file__).parents[2]
+SHARDS = (["n0", "--shard-rest"], ["n4"])  # All roots of the small catalogue.
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return write_built(tmp_path_factory.mktemp("built") / "7", 300)
+
+
+@pytest.fixture
+def truth(built, tmp_path):
+    with LiveIndex.create(tmp_path / "truth", built) as live:
+        yield live
+
+
+@pytest.fixture
+def shards(built, tmp_path):
+    """Two programs, each with its part of the index, and their addresses."""
+    programs = []
+    for number, words in enumerate(SHARDS):
+        command = ["similar", "--json", "--index", str(built), "--folder", str(tmp_path / f"shard-{number}"), "--port=0", "--rest-port=0"]
+        command = [sys.executable, "-m", "pipeline.cli", *command, "--log-requests=none", "--shard", *words]
+        programs.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=dict(os.environ)))
+    try:
+        yield [json.loads(program.stdout.readline())["grpc"] for program in programs]
+    finally:
+        for program in programs:
+            program.send_signal(signal.SIGTERM)
+        assert [program.wait(30) for program in programs] == [0, 0]
+        for program in programs:
+            program.stdout.close()
+
+
+@pytest.fixture
+def route():
+    """Starts routers, and stops them at the end of the test."""
+    running = []
+
+    def started(*addresses, **options):
+        router = RouterServer(RouterOptions(shards=addresses, port=0, rest_port=0, log_requests="none", **options))
+        router.start()
+        channel = grpc.insecure_channel(router.grpc_address)
+        running.append((router, channel))
+        return SimilarityStub(channel)
+
+    yield started
+    for router, channel in running:
+        channel.close()
+        router.stop(1)
+
+
+def found(response):
+    return [(one.product_id, one.node_id, pytest.approx(one.similarity, abs=1e-5)) for one in response.neighbours]
+
+
+def expected(answer, row=0):
+    return list(zip(answer.ids[row].tolist(), answer.node_ids[row].tolist(), answer.similarities[row].tolist(), strict=True))
+
+
+def refusal(call, request):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request, timeout=10)
+    return caught.value.code().name, caught.value.details()
+
+
+def test_a_router_answers_what_one_server_would(shards, route, truth):
+    stub = route(*shards)
+    vectors = small_catalogue(300).vectors
+    for product_id in ("p1", "p2", "p17", "p203"):
+        for node_id in (None, "n0", "n1", "n4", "n6"):
+            request = messages.SearchRequest(product_id=product_id, k=7, node_id=node_id or "")
+            assert expected(truth.similar(product_id, 7, node_id)) == found(stub.Search(request, timeout=10))
+    wanted = ProductFilter(shop=("shop-1", "shop-2"), max_price=60)
+    limits = messages.Filter(shop=["shop-1", "shop-2"], max_price=60)
+    queries = [messages.SearchRequest(vector=messages.Vector(values=vector), k=5, filter=limits) for vector in vectors[:6].tolist()]
+    queries.append(messages.SearchRequest(product_id="p3", k=4, filter=limits, model_version=7))
+    answers = stub.BatchSearch(messages.BatchSearchRequest(requests=queries), timeout=10).responses
+    alone = truth.search(vectors[:6], 5, wanted=wanted)
+    assert [found(answer) for answer in answers[:6]] == [expected(alone, row) for row in range(6)]
+    assert found(answers[6]) == expected(truth.similar("p3", 4, wanted=wanted))
+    assert len(stub.Search(messages.SearchRequest(product_id="p1", k=1_000), timeout=10).neighbours) == 299
+    status = stub.Status(messages.StatusRequest(with_nodes=True), timeout=10)
+    assert (status.num_products, status.version, status.num_nodes) == (300, 7, 7)
+    assert sorted(status.nodes) == ["", *(f"n{number}" for number in range(7))]
+
+
+def test_changes_reach_the_shard_they_belong_to_and_no_other(shards, route, truth):
+    stub = route(*shards)
+    one, other = (SimilarityStub(grpc.insecure_channel(address)) for address in shards)
+
+    def holders(product_id):
+        request = messages.FindRequest(product_ids=[product_id])
+        return [[product.node_id for product in shard.Find(request, timeout=10).products] for shard in (one, other)]
+
+    new = messages.UpsertedProduct(
+        product_id="new",
+        node_id="n1",
+        vector=messages.Vector(values=[1.0] * DIMENSION),
+        filter_fields=messages.FilterFields(shop="mine", price=3.5),
+    )
+    stub.Upsert(messages.UpsertRequest(products=[new], model_version=7), timeout=10)
+    assert holders("new") == [["n1"], []]
+    stub.Move(messages.MoveRequest(products=[messages.MovedProduct(product_id="new", node_id="n5")]), timeout=10)
+    assert holders("new") == [[], ["n5"]]
+    query = messages.SearchRequest(vector=new.vector, k=3, filter=messages.Filter(shop=["mine"], max_price=4))
+    assert found(stub.Search(query, timeout=10)) == [("new", "n5", 1.0)]
+    new.node_id = ""
+    stub.Upsert(messages.UpsertRequest(products=[new], model_version=7), timeout=10)
+    assert holders("new") == [[""], []]
+    stub.Move(messages.MoveRequest(products=[messages.MovedProduct(product_id=name, node_id="n6") for name in ("p1", "none")]), timeout=10)
+    stub.Delete(messages.DeleteRequest(product_ids=["p2", "p17"]), timeout=10)
+    truth.apply(changes_of(new))
+    for node_id in (None, "n0", "n4", "n6"):
+        request = messages.SearchRequest(product_id="p3", k=9, node_id=node_id or "")
+        assert expected(truth.similar("p3", 9, node_id)) == found(stub.Search(request, timeout=10))
+    (kept,) = stub.Find(messages.FindRequest(product_ids=["p2", "new"]), timeout=10).products
+    assert (kept.product_id, kept.filter_fields.shop, kept.filter_fields.price) == ("new", "mine", 3.5)
+    assert stub.Status(messages.StatusRequest(), timeout=10).num_products == 299
+
+
+def changes_of(new):
+    fields = {"shop": "mine", "price": 3.5}
+    return [Upsert("new", "", np.array(new.vector.values, np.float32), fields), Move("p1", "n6"), Delete("p2"), Delete("p17")]
+
+
+def test_what_a_router_cant_answer_is_refused(shards, route):
+    stub = route(*shards, bounds=Bounds(max_k=1_000, max_queries=2, max_changes=2))
+    search, change = messages.SearchRequest, messages.MovedProduct
+    assert refusal(stub.Search, search(product_id="gone")) == (
+        "NOT_FOUND",
+        "product 'gone' isn't in the index. Ask with its fields or vector, or upsert it first.",
+    )
+    assert refusal(stub.Search, search(product_id="p1", node_id="n99")) == (
+        "INVALID_ARGUMENT",
+        "node 'n99' isn't in the index's taxonomy of 7 nodes. Use one of its ids.",
+    )
+    code, said = refusal(stub.Search, search(product_id="p1", model_version=6))
+    assert (code, "for model 6, the index was built for model 7" in said) == ("FAILED_PRECONDITION", True)
+    code, said = refusal(stub.Move, messages.MoveRequest(products=[change(product_id="p1", node_id="n1")] * 3))
+    assert (code, said) == ("INVALID_ARGUMENT", "products: found 3, expected 1 to 2. Send them in parts.")
+    with grpc.insecure_channel(shards[0]) as channel:
+        code, said = refusal(SimilarityStub(channel).Move, messages.MoveRequest(products=[change(product_id="p1", node_id="n5")]))
+    assert (code, said) == ("INVALID_ARGUMENT", "node 'n5': this is for another shard. Send it to the router.")
+
+
+@pytest.fixture
+def shard(tmp_path):
+    """Starts shards of what is pushed in this process, and stops them at the end of the test."""
+    running = []
+
+    def started(number, *nodes, with_rest=False, poll_s=0.0):
+        options = ServerOptions(
+            tmp_path / f"shard-{number}", tmp_path, shard=Shard(nodes, with_rest), port=0, rest_port=0, poll_s=poll_s, log_requests="none"
+        )
+        server = SimilarityServer(options)
+        server.start()
+        running.append(server)
+        return server
+
+    yield started
+    for server in running:
+        server.stop(1)
+
+
+def push_over_all_nodes(folder, version):
+    """Makes an index live that has products at every root."""
+    push(folder, version)
+    write_built(folder / "indexes" / "shop" / f"{version}-all", 60, seed=version, version=version)
+    row = json.loads((folder / "live.json").read_text())
+    (folder / "live.json").write_text(json.dumps({**row, "index": f"indexes/shop/{version}-all"}))
+
+
+def test_while_shards_have_two_versions_nothing_is_put_together_from_both(shard, route, tmp_path):
+    push_over_all_nodes(tmp_path, 7)
+    one, other = shard(0, "n0", with_rest=True), shard(1, "n4")
+    stub = route(one.grpc_address, other.grpc_address)
+    vector = messages.Vector(values=[1.0] * DIMENSION)
+    everything, category = messages.SearchRequest(vector=vector), messages.SearchRequest(vector=vector, node_id="n4")
+    assert stub.Search(everything, timeout=10).version == 7
+    push_over_all_nodes(tmp_path, 8)
+    other.index.refresh()
+    code, said = refusal(stub.Search, everything)
+    assert (code, said) == ("ABORTED", "the shards answer with the versions 7 and 8. Try again when all have the same one.")
+    assert stub.Search(category, timeout=10).version == 8
+    assert stub.Status(messages.StatusRequest(), timeout=10).last_error == "the shards have the versions 7, 8"
+    one.index.refresh()
+    assert stub.Search(everything, timeout=10).version == 8
+
+
+def test_shards_that_dont_make_a_whole_are_refused(shard, tmp_path):
+    push_over_all_nodes(tmp_path, 7)
+    one, other, both = shard(0, "n0"), shard(1, "n4"), shard(2, "n4", "n0")
+    for addresses, message in (
+        ((one,), "the shards hold 4 of the taxonomy's 7 nodes"),
+        ((one, other, both), "is in the shards"),
+    ):
+        with pytest.raises(ServingError, match=message):
+            RouterServer(RouterOptions(shards=tuple(server.grpc_address for server in addresses), port=0, rest_port=0))
+    with pytest.raises(ServingError, match="shard 127.0.0.1:1 can't be asked"):
+        RouterServer(RouterOptions(shards=("127.0.0.1:1",), port=0, rest_port=0))
+
+
+def test_a_folder_of_another_shard_isnt_taken(shard, tmp_path):
+    push_over_all_nodes(tmp_path, 7)
+    shard(0, "n0").stop(1)
+    with pytest.raises(NeighbourIndexError, match="this holds another shard"):
+        shard(0, "n4")
+    LiveIndex.create(tmp_path / "shard-3", tmp_path / "indexes" / "shop" / "7-all").close()
+    with pytest.raises(NeighbourIndexError, match="this holds another shard"):
+        shard(3, "n0")
+    with pytest.raises(NeighbourIndexError, match="the shard can't be made: node 'n99' isn't in the index's taxonomy"):
+        shard(1, "n99")
+    with pytest.raises(NeighbourIndexError, match="no product is in the shard of n6"):
+        shard(2, "n6")
+
+
+def test_a_router_takes_no_options_of_a_server(capsys):
+    assert main(["similar", "--route", "127.0.0.1:1", "--folder", "x"]) == 2
+    assert "--route asks other servers" in capsys.readouterr().err
