@@ -11,13 +11,15 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEvaluation
 from tfx.utils import path_utils
 
-from components.artifacts import Quarantine, RuleReport, TaxonomySnapshot, WideEvaluation
+from components.artifacts import LabelSnapshot, Quarantine, RuleReport, TaxonomySnapshot, WideEvaluation
 from components.baseline_artifact import baseline_folder
 from components.evaluation.evaluate import evaluate
 from components.evaluation.evaluation_files import read_optional_json, write_evaluation
 from components.evaluation.judgements import JUDGEMENTS
 from components.evaluation.scoring import model_taxonomy
 from components.evaluation.verdict import read_validation, reasons
+from components.snapshot_files import read_events
+from few_shot.quality_estimate import as_json, estimate_quality, read_audit_answers
 from schemas.product import TEST
 from schemas.taxonomy import load_taxonomy
 
@@ -29,6 +31,7 @@ def CategoryEvaluator(
     examples: InputArtifact[Examples],
     model: InputArtifact[Model],
     taxonomy: InputArtifact[TaxonomySnapshot],
+    labels: InputArtifact[LabelSnapshot],
     blessing: InputArtifact[ModelBlessing],
     validation: InputArtifact[ModelEvaluation],
     rule_report: InputArtifact[RuleReport],
@@ -45,6 +48,7 @@ def CategoryEvaluator(
         examples: labelled examples; the test split is judged.
         model: the candidate, with the signature `score_all`.
         taxonomy: the tree as it stands.
+        labels: the label events, of which answers about audit products say how good live models were.
         blessing: what the gate decided.
         validation: the Evaluator's results, which say why.
         rule_report: highlights of it go into the report.
@@ -63,7 +67,8 @@ def CategoryEvaluator(
     metrics = evaluate(split, folder, live, tree, int(block_products), judgements)
     result = read_validation(Path(validation.uri))
     blessed = (Path(blessing.uri) / constants.BLESSED_FILE_NAME).exists()
-    metrics |= {"blessed": blessed, "reasons": [] if blessed else reasons(result)}
+    audits = estimate_quality(read_audit_answers(read_events(labels.uri), tree), tree)
+    metrics |= {"audit": as_json(audits), "blessed": blessed, "reasons": [] if blessed else reasons(result)}
     write_evaluation(
         Path(evaluation.uri),
         metrics,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,66 +15,148 @@ from components.example_bytes import first_values, read_records, string_decoder,
 from components.rule_matching import RuleMatcher
 from components.rule_report import RuleCounts, rule_report
 from schemas import product
+from schemas.allowed_nodes import TELLING_KINDS, AllowedNodes, TreeRanges, narrowed
 from schemas.errors import CatalogueError
-from schemas.label_event import IS, SKIP, LabelEvent, standing_events
+from schemas.group_answers import meaning, question_records
+from schemas.label_event import GROUP, RETRACT, SKIP, LabelEvent
 from schemas.taxonomy import Taxonomy
 
 JOINED, JOINED_BY_GROUP = "joined", "joined_by_group"
 UNKNOWN_PRODUCT, UNKNOWN_NODE, NOT_EXCLUSIVE, OTHER_KIND = "unknown_product", "unknown_node", "not_exclusive", "other_kind"
+PARTIAL, GROUP_MEMBERS, CONTRADICTED, DROPPED = "partial", "group_members", "contradicted", "dropped"
+# Who skips a product may be asked about it again once this many later answers made another model of it.
+SKIP_ANSWERS = 500
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The category a person gave a product: number of the node in tree order, and the event that says so."""
+    """What people said of a product, and the latest event that says so.
+
+    Attributes:
+        node: number of the node it is at, in tree order; `ANYWHERE` where several are left.
+        event_id: of the latest event.
+        answered_at_ms: of that event.
+        allowed: what is left.
+        question: id of the question about a group that was answered; empty where the product itself was.
+    """
 
     node: int
     event_id: str
     answered_at_ms: int
+    allowed: AllowedNodes = AllowedNodes()
+    question: str = ""
 
 
 @dataclass(frozen=True)
 class Answers:
     """People's standing answers, as far as they can be joined.
 
-    `by_product` answers a product; `groups` names the group of those that also answer their group's other products;
-    `spoken_for` are products with a word of their own other than `skip`, which no group answers for; `left_out` counts
-    the standing events that are not joined, by reason.
+    Attributes:
+        by_product: what answers add up to, about the product itself; one node, or several that are left.
+        groups: the group of near-duplicates of those that also answer their group's other products.
+        spoken_for: products with a word of their own other than `skip`, which no group answers for.
+        left_out: counts of the standing events that are not joined, by reason.
+        by_question: what an answer about a group of products says of its members.
+        closed: kind of the latest word about a product itself, where it keeps the product from being asked about again.
     """
 
     by_product: Mapping[str, Answer] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     spoken_for: frozenset[str] = frozenset()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    by_question: Mapping[str, Answer] = field(default_factory=dict)
+    closed: Mapping[str, str] = field(default_factory=dict)
 
 
 def usable_answers(events: Iterable[LabelEvent], taxonomy: Taxonomy) -> Answers:
-    """Returns the standing answers of kind `is` whose node, or the one it was replaced by, may be a final answer.
+    """Returns what people's events say of each product: the nodes that all answers leave, a later one before an earlier one.
 
-    Left out and counted: `unknown_node`, `not_exclusive`, and `other_kind` for all the kinds that other work reads.
+    A product's own answers count before those about a group it is in. `cannot_tell` and `bad_data` end what was said before.
+    Left out and counted: `unknown_node`, `not_exclusive`, `other_kind` for standing events that say nothing of nodes,
+    `contradicted` for events that later ones contradict, and `dropped` for members of group answers that single answers refute.
     """
-    by_product: dict[str, Answer] = {}
-    groups: dict[str, str] = {}
+    ordered = sorted(events, key=lambda event: event.answered_at_ms)
+    records = question_records(ordered, taxonomy)
     left_out: Counter[str] = Counter()
-    standing = standing_events(events)
-    for product_id, event in standing.items():
-        if event.kind != IS:
-            left_out[OTHER_KIND] += 1
-            continue
-        node_id = taxonomy.resolve(event.node_id)
-        if node_id not in taxonomy:  # type: ignore[comparison-overlap]
-            left_out[UNKNOWN_NODE] += 1
-        elif not taxonomy.node(node_id).exclusive:
-            left_out[NOT_EXCLUSIVE] += 1
+    own: dict[str, list[LabelEvent]] = {}
+    of_groups: dict[str, list[LabelEvent]] = {}
+    for event in _not_retracted(ordered):
+        if event.source != GROUP:
+            own.setdefault(event.product_id, []).append(event)
+        elif records[event.question].dropped:
+            left_out[DROPPED] += 1
         else:
-            by_product[product_id] = Answer(taxonomy.index(node_id), event.event_id, event.answered_at_ms)
-            if event.group:
-                groups[product_id] = event.group
-    spoken_for = frozenset(product_id for product_id, event in standing.items() if event.kind != SKIP)
-    return Answers(by_product, groups, spoken_for, dict(left_out))
+            of_groups.setdefault(event.product_id, []).append(event)
+    reader = _Reader(taxonomy, left_out)
+    spoken = {product_id: said for product_id, said in own.items() if said[-1].kind != SKIP or any(e.kind != SKIP for e in said)}
+    found = {product_id: reader.answer(said) for product_id, said in spoken.items()}
+    by_product = {product_id: answer for product_id, (answer, _) in found.items() if answer}
+    grouped = {product_id: reader.answer(said)[0] for product_id, said in of_groups.items() if product_id not in spoken}
+    left_out[OTHER_KIND] += sum(product_id not in spoken for product_id in own)
+    return Answers(
+        by_product,
+        {product_id: group for product_id, (answer, group) in found.items() if answer and group},
+        frozenset(spoken),
+        dict(left_out),
+        {product_id: answer for product_id, answer in grouped.items() if answer},
+        _closed(own, ordered),
+    )
+
+
+def _not_retracted(ordered: Iterable[LabelEvent]) -> list[LabelEvent]:
+    events = list(ordered)
+    retracted = {event.retracts for event in events if event.kind == RETRACT}
+    return [event for event in events if event.kind != RETRACT and event.event_id not in retracted]
+
+
+def _closed(own: Mapping[str, Sequence[LabelEvent]], ordered: Sequence[LabelEvent]) -> dict[str, str]:
+    """Returns the latest word about each product; a skip is forgotten after `SKIP_ANSWERS` later answers about products."""
+    moments = [event.answered_at_ms for event in ordered if event.source != GROUP and event.kind not in (SKIP, RETRACT)]
+    found = {}
+    for product_id, said in own.items():
+        telling = [event for event in said if event.kind != SKIP]
+        latest = telling[-1] if telling else said[-1]
+        if latest.kind != SKIP or len(moments) - bisect_right(moments, latest.answered_at_ms) < SKIP_ANSWERS:
+            found[product_id] = latest.kind
+    return found
+
+
+class _Reader:
+    """Adds up what was said of one product after the other, and counts what it can't use."""
+
+    def __init__(self, taxonomy: Taxonomy, left_out: Counter[str]) -> None:
+        self._taxonomy, self._tree, self._left_out = taxonomy, TreeRanges(taxonomy), left_out
+
+    def answer(self, said: Sequence[LabelEvent]) -> tuple[Answer | None, str]:
+        """Returns what the events add up to, and the group of near-duplicates that the latest of them answers for."""
+        telling: list[tuple[LabelEvent, AllowedNodes]] = []
+        for event in reversed([event for event in said if event.kind != SKIP]):
+            if event.kind not in TELLING_KINDS:
+                self._left_out[OTHER_KIND] += not telling
+                break
+            allowed = meaning(event, self._tree, self._taxonomy)
+            if allowed is None:
+                self._left_out[self._reason(event)] += not telling
+                if not telling:
+                    break  # The latest word can't be read: an earlier one isn't put in its place.
+            else:
+                telling.append((event, allowed))
+        found = narrowed(telling, self._tree)
+        self._left_out[CONTRADICTED] += found.contradicted
+        if found.allowed is None:
+            return None, ""
+        latest = found.events[0]
+        return Answer(found.allowed.node, latest.event_id, latest.answered_at_ms, found.allowed, latest.question), latest.group
+
+    def _reason(self, event: LabelEvent) -> str:
+        is_known = self._taxonomy.resolve(event.node_id) in self._taxonomy  # type: ignore[comparison-overlap]
+        return NOT_EXCLUSIVE if is_known else UNKNOWN_NODE
 
 
 def group_answers(answers: Answers, splits: Mapping[str, str]) -> dict[tuple[str, str], Answer]:
     """Returns for each (split, group) the latest answer given to one of its products with the group named.
+
+    One that names a node counts before any that leaves several.
 
     Args:
         answers: with `groups`.
@@ -84,9 +167,13 @@ def group_answers(answers: Answers, splits: Mapping[str, str]) -> dict[tuple[str
     for product_id, group in answers.groups.items():
         if product_id in splits:
             key, answer = (splits[product_id], group), answers.by_product[product_id]
-            if key not in found or found[key].answered_at_ms <= answer.answered_at_ms:
+            if key not in found or _rank(found[key]) <= _rank(answer):
                 found[key] = answer
     return found
+
+
+def _rank(answer: Answer) -> tuple[bool, int]:
+    return answer.node >= 0, answer.answered_at_ms
 
 
 @dataclass
@@ -96,6 +183,8 @@ class LabelCounts:
     rules: RuleCounts
     joined: int = 0
     joined_by_group: int = 0
+    partial: int = 0
+    group_members: int = 0
 
     @classmethod
     def of(cls, num_rules: int) -> LabelCounts:
@@ -107,6 +196,8 @@ class LabelCounts:
         self.rules.merge(other.rules)
         self.joined += other.joined
         self.joined_by_group += other.joined_by_group
+        self.partial += other.partial
+        self.group_members += other.group_members
 
 
 class Labeller:
@@ -145,10 +236,11 @@ class Labeller:
             fired = self._matcher.fired({name: column[row] for name, column in texts.items() if column[row]})
             standing = self._matcher.standing(fired)
             answer = self._answer(product_id, columns[product.GROUP][row], split, counts)
-            counts.rules.add(self._matcher, fired, standing, None if answer is None or split == product.TEST else answer.node)
+            judge = answer.node if answer and answer.node >= 0 and not answer.question and split != product.TEST else None
+            counts.rules.add(self._matcher, fired, standing, judge)
             if any(columns[name][row] is not None for name in product.LABEL_FEATURES):
                 record = without_features(record, product.LABEL_FEATURES)
-            labelled.append(with_features(record, self._features(fired, standing, answer)))
+            labelled.append(with_features(record, self._features(fired, standing, answer, self._answers.closed.get(product_id, ""))))
         return labelled
 
     def _columns(self, records: Sequence[bytes], place: str) -> dict[str, list[Any]]:
@@ -162,15 +254,17 @@ class Labeller:
         answer = self._answers.by_product.get(product_id)
         if answer is not None:
             counts.joined += 1
-            return answer
-        if group is None or product_id in self._answers.spoken_for:
-            return None
-        answer = self._by_group.get((split, group))
-        counts.joined_by_group += answer is not None
+        elif product_id not in self._answers.spoken_for:
+            answer = self._by_group.get((split, group)) if group is not None else None
+            counts.joined_by_group += answer is not None
+            if answer is None and split != product.TEST:  # Nobody looked at it: it must not judge.
+                answer = self._answers.by_question.get(product_id)
+                counts.group_members += answer is not None
+        counts.partial += answer is not None and answer.node < 0
         return answer
 
-    def _features(self, fired: Sequence[int], standing: Sequence[int], answer: Answer | None) -> bytes:
-        if not fired and answer is None:
+    def _features(self, fired: Sequence[int], standing: Sequence[int], answer: Answer | None, closed: str) -> bytes:
+        if not fired and answer is None and not closed:
             return b""
         example = tf.train.Example()
         feature = example.features.feature
@@ -178,11 +272,25 @@ class Labeller:
             feature[product.RULE_IDS].bytes_list.value.extend([self._rule_ids[i] for i in fired])
         if standing:
             feature[product.RULE_NODES].bytes_list.value.extend([self._node_ids[i] for i in self._matcher.closure(standing)])
+        if closed:
+            feature[product.ANSWER_KIND].bytes_list.value.append(closed.encode())
         if answer is not None:
-            feature[product.ANSWER_NODE].bytes_list.value.append(self._node_ids[answer.node])
             feature[product.ANSWER_EVENT].bytes_list.value.append(answer.event_id.encode())
-            feature[product.CATEGORY_DEPTH].int64_list.value.append(self._depths[answer.node])
+            self._add_nodes(feature, answer)
         return bytes(example.features.SerializeToString(deterministic=True))
+
+    def _add_nodes(self, feature: Any, answer: Answer) -> None:
+        if answer.question:
+            feature[product.ANSWER_QUESTION].bytes_list.value.append(answer.question.encode())
+        if answer.node >= 0:
+            feature[product.GROUP_NODE if answer.question else product.ANSWER_NODE].bytes_list.value.append(self._node_ids[answer.node])
+            if not answer.question:
+                feature[product.CATEGORY_DEPTH].int64_list.value.append(self._depths[answer.node])
+            return
+        if answer.allowed.under >= 0:
+            feature[product.ANSWER_UNDER].bytes_list.value.append(self._node_ids[answer.allowed.under])
+        if answer.allowed.excluded:
+            feature[product.ANSWER_NOT].bytes_list.value.extend([self._node_ids[i] for i in answer.allowed.excluded])
 
 
 def _required_id(product_id: str | None, place: str) -> str:
@@ -216,7 +324,9 @@ def join_report(counts: LabelCounts, answers: Answers, matcher: RuleMatcher) -> 
         JOINED: counts.joined,
         JOINED_BY_GROUP: counts.joined_by_group,
         UNKNOWN_PRODUCT: len(answers.by_product) - counts.joined,
-        **{reason: answers.left_out.get(reason, 0) for reason in (UNKNOWN_NODE, NOT_EXCLUSIVE, OTHER_KIND)},
+        **{reason: answers.left_out.get(reason, 0) for reason in (UNKNOWN_NODE, NOT_EXCLUSIVE, OTHER_KIND, CONTRADICTED, DROPPED)},
+        PARTIAL: counts.partial,
+        GROUP_MEMBERS: counts.group_members,
     }
     return rule_report(counts.rules, matcher.rules, matcher.taxonomy, labels)
 

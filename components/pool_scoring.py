@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -19,11 +19,14 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.scored_pool import (
+    ACCEPTED_NODE,
     ANSWERED,
     BLESSED,
     CANDIDATE,
     COMMITTEE_NODES,
     COMMITTEE_PROBABILITIES,
+    CONFIDENCE,
+    DECISION,
     EMBEDDING,
     EXCLUSIVE_ENTROPY,
     EXCLUSIVE_NODES,
@@ -36,12 +39,14 @@ from components.scored_pool import (
     TEXT_FIELDS,
     TITLE_KEY,
 )
+from few_shot.acceptance import ASKED
 from schemas.errors import ModelError
-from schemas.product import ANSWER_NODE, GROUP, ID, PRICE, RULE_IDS, TITLE
+from schemas.product import ANSWER_KIND, ANSWER_NODE, GROUP, ID, PRICE, RULE_IDS, TITLE
 from schemas.text import fold
 
 SIGNATURE = "serving_default"
 _OUTPUTS = (EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, EXCLUSIVE_ENTROPY, RULE_BASED_NODES, RULE_BASED_PROBABILITIES, EMBEDDING)
+_OF_ACCEPTANCE = (DECISION, ACCEPTED_NODE, CONFIDENCE)
 _OF_MEMBER = (EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES)
 _DESCRIPTION = ("assets.extra", "model.json")
 
@@ -115,6 +120,7 @@ class Scorer:
         examples = tf.constant(serialized, tf.string)
         outputs = self._signature(examples=examples)
         columns = {name: _output_column(outputs[name].numpy(), SCHEMA.field(name).type) for name in _OUTPUTS}
+        columns |= _acceptance_columns(outputs, len(serialized))
         members = [outputs, *(member(examples=examples) for member in self._committee)] if self._committee else []
         columns |= _committee_columns([(m[EXCLUSIVE_NODES].numpy(), m[EXCLUSIVE_PROBABILITIES].numpy()) for m in members], len(serialized))
         columns |= _field_columns(self._decoder.DecodeBatch(serialized.tolist()))
@@ -133,6 +139,14 @@ def _load(model_uri: str, outputs: Sequence[str]) -> Any:
     if missing:
         raise ModelError(f"{model_uri}: signature {SIGNATURE!r} has no output {missing[0]!r}. Export the model again.")
     return loaded
+
+
+def _acceptance_columns(outputs: Mapping[str, Any], num_products: int) -> dict[str, pa.Array]:
+    """Returns what needs no person; a model of an earlier release says nothing of it, so that everything is asked."""
+    if DECISION in outputs:
+        return {name: _output_column(outputs[name].numpy(), SCHEMA.field(name).type) for name in _OF_ACCEPTANCE}
+    asked, nowhere = (pa.array(np.full(num_products, text, dtype=object), pa.string()) for text in (ASKED, ""))
+    return {DECISION: asked, ACCEPTED_NODE: nowhere, CONFIDENCE: pa.array(outputs[EXCLUSIVE_PROBABILITIES].numpy()[:, 0], pa.float32())}
 
 
 def _committee_columns(members: Sequence[tuple[npt.NDArray[Any], npt.NDArray[np.float32]]], num_products: int) -> dict[str, pa.Array]:
@@ -187,7 +201,7 @@ def split_files(folder: Path, split: str) -> list[str]:
 def _field_schema() -> schema_pb2.Schema:
     """Says which features to decode; every other, such as wide dense fields, is skipped."""
     schema = schema_pb2.Schema()
-    for name in (ID, GROUP, ANSWER_NODE, RULE_IDS, *TEXT_FIELDS):
+    for name in (ID, GROUP, ANSWER_NODE, ANSWER_KIND, RULE_IDS, *TEXT_FIELDS):
         schema.feature.add(name=name, type=schema_pb2.BYTES)
     schema.feature.add(name=PRICE, type=schema_pb2.FLOAT)
     return schema
@@ -199,7 +213,7 @@ def _field_columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
     columns[PRODUCT_ID] = _text(_first(decoded[ID]))
     columns[GROUP] = _text(_first(decoded[GROUP]))
     columns[PRICE] = _first(decoded[PRICE]).cast(pa.float32())
-    columns[ANSWERED] = pa.array(_lengths(decoded[ANSWER_NODE]) > 0)
+    columns[ANSWERED] = pa.array((_lengths(decoded[ANSWER_NODE]) > 0) | (_lengths(decoded[ANSWER_KIND]) > 0))
     columns[ANSWER_NODE] = _text(_first(decoded[ANSWER_NODE]))
     columns[TITLE_KEY] = pa.array([_title_key(title) for title in columns[TITLE].to_pylist()], pa.string())
     columns[RULE_IDS] = _texts(decoded[RULE_IDS])
@@ -239,7 +253,7 @@ def _texts(lists: pa.Array) -> pa.Array:
 def _output_column(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
     """Returns a model output `[n]` or `[n, k]` as a column; node ids are few, so they are turned to text once each."""
     if not pa.types.is_list(kind):
-        return pa.array(values, kind)
+        return _text(pa.array(values, pa.binary())) if pa.types.is_string(kind) else pa.array(values, kind)
     flat = values.reshape(-1)
     is_text = pa.types.is_string(kind.value_type)
     inner = _text(pa.array(flat, pa.binary())) if is_text else pa.array(flat, kind.value_type)

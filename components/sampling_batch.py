@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from components.batch_files import FORMAT_VERSION, ITEMS, KIND, MANIFEST, PRODUCT_KIND, QUESTION_KIND, BatchManifest
 from components.sampling.batch import BatchItem, columns_for, group_numbers, open_rows, pick
 from components.sampling.contract import find_strategy
 from components.sampling.target import make_target
@@ -29,11 +30,9 @@ from components.scored_pool import (
     read_pool_rows,
     read_scored_pool,
 )
-from schemas.errors import SamplingError
 from schemas.product import PRICE
 from schemas.taxonomy import Taxonomy
 
-ITEMS, MANIFEST = "batch.jsonl", "manifest.json"
 SUGGESTIONS = 5
 _SHOWN = (PRODUCT_ID, GROUP, EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, RULE_IDS, *TEXT_FIELDS, PRICE)
 
@@ -46,34 +45,6 @@ class BatchSettings:
     batch_size: int
     audit_share: float
     seed: int
-    subtree: str = ""
-    shop: str = ""
-
-
-@dataclass(frozen=True)
-class BatchManifest:
-    """What `manifest.json` says.
-
-    Attributes:
-        batch_id: 16 hexadecimal digits, a digest of the items: the same items are the same batch.
-        strategy: name.
-        seed: of the draw.
-        num_items: products in the batch.
-        pool: products that could have been asked.
-        version: of the live model that scored; 0 where the scores are a candidate's that isn't live.
-        audit_share: asked for.
-        model: `candidate` or `blessed`: who scored.
-        subtree, shop: what the batch is limited to; empty: nothing.
-    """
-
-    batch_id: str
-    strategy: str
-    seed: int
-    num_items: int
-    pool: int
-    version: int
-    audit_share: float
-    model: str
     subtree: str = ""
     shop: str = ""
 
@@ -106,7 +77,7 @@ def draw_batch(
     columns = columns_for(strategy, target)
     pool = read_scored_pool(pool_folder, [name for name in columns if name != EMBEDDING])
     if answers:
-        pool = _with_answers(pool, answers)
+        pool = with_answers(pool, answers)
     if EMBEDDING in columns:
         pool = replace(pool, embeddings=StoredEmbeddings(pool_folder))
     rng = np.random.default_rng(settings.seed)
@@ -115,7 +86,8 @@ def draw_batch(
     return _with_fields(pool_folder, items, taxonomy), size
 
 
-def _with_answers(pool: ScoredPool, answers: Mapping[str, str | None]) -> ScoredPool:
+def with_answers(pool: ScoredPool, answers: Mapping[str, str | None]) -> ScoredPool:
+    """Returns the pool with products answered since it was scored; see `draw_batch`."""
     later = np.array([product_id in answers for product_id in pool.need("product_ids")], bool)
     if pool.answer_nodes is None:
         return replace(pool, answered=pool.need("answered") | later)
@@ -130,12 +102,20 @@ def _with_fields(folder: Path, items: Sequence[BatchItem], taxonomy: Taxonomy) -
 
 
 def _shown(chosen: ScoredPool, place: int, item: BatchItem, taxonomy: Taxonomy) -> dict[str, Any]:
+    product = _product(chosen, place, taxonomy)
+    return {KIND: PRODUCT_KIND, "score": round(item.score, 6), "reason": item.reason, "stream": item.stream} | product
+
+
+def shown_products(folder: Path, rows: Sequence[int], taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """Returns what a labeller sees of these products of a scored pool, in their order."""
+    chosen = read_pool_rows(folder, rows, _SHOWN)
+    return [_product(chosen, place, taxonomy) for place in range(len(rows))]
+
+
+def _product(chosen: ScoredPool, place: int, taxonomy: Taxonomy) -> dict[str, Any]:
     about = {
         "product_id": chosen.need("product_ids")[place],
         "group": chosen.need("groups")[place],
-        "score": round(item.score, 6),
-        "reason": item.reason,
-        "stream": item.stream,
         "suggestions": _suggestions(chosen, place, taxonomy),
         RULE_IDS: list(chosen.need("rule_ids")[place] or ()),
     }
@@ -182,6 +162,8 @@ def write_batch(
         model=model,
         subtree=settings.subtree,
         shop=settings.shop,
+        num_questions=sum(item.get(KIND) == QUESTION_KIND for item in items),
+        format_version=FORMAT_VERSION,
     )
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
     return manifest
@@ -189,17 +171,3 @@ def write_batch(
 
 def _lines(items: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     return (json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items)
-
-
-def read_batch(folder: Path) -> tuple[list[dict[str, Any]], BatchManifest]:
-    """Returns the items and the manifest of a batch.
-
-    Raises:
-        SamplingError: a file is missing or damaged.
-    """
-    try:
-        manifest = BatchManifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-        items = [json.loads(line) for line in (folder / ITEMS).read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError, TypeError) as error:
-        raise SamplingError(f"{folder}: this isn't a sampling batch: {error}. Run Sampler to its end.") from None
-    return items, manifest

@@ -22,6 +22,8 @@ PRODUCT_ID, SPLIT, GROUP, ANSWERED, RULE_IDS, EMBEDDING = "product_id", "split",
 EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, EXCLUSIVE_ENTROPY = "exclusive_nodes", "exclusive_probabilities", "exclusive_entropy"
 RULE_BASED_NODES, RULE_BASED_PROBABILITIES = "rule_based_nodes", "rule_based_probabilities"
 COMMITTEE_NODES, COMMITTEE_PROBABILITIES = "committee_nodes", "committee_probabilities"
+# What needs no person, and how sure the model is of it.
+DECISION, ACCEPTED_NODE, CONFIDENCE = "decision", "accepted_node", "confidence"
 TITLE_KEY = "title_key"
 TEXT_FIELDS = tuple(name for name in STRING_FIELDS if name != ID)
 
@@ -36,6 +38,9 @@ SCHEMA = pa.schema(
         (EXCLUSIVE_NODES, pa.list_(pa.string())),
         (EXCLUSIVE_PROBABILITIES, pa.list_(pa.float32())),
         (EXCLUSIVE_ENTROPY, pa.float32()),
+        (DECISION, pa.string()),
+        (ACCEPTED_NODE, pa.string()),
+        (CONFIDENCE, pa.float32()),
         (RULE_BASED_NODES, pa.list_(pa.string())),
         (RULE_BASED_PROBABILITIES, pa.list_(pa.float32())),
         (COMMITTEE_NODES, pa.list_(pa.string())),
@@ -98,6 +103,9 @@ class ScoredPool:
         exclusive_nodes: object (str) `[n, k]`, most probable first.
         exclusive_probabilities: float32 `[n, k]`.
         exclusive_entropy: float32 `[n]`, of all exclusive nodes, in nats.
+        decisions: object (str) `[n]`: accept, climb (to an ancestor) or ask (a person).
+        accepted_nodes: object (str) `[n]`, empty where a person is asked.
+        confidences: float32 `[n]`, calibrated probability of the accepted node, else of the best one.
         rule_based_nodes: object (str) `[n, k]`.
         rule_based_probabilities: float32 `[n, k]`.
         rule_ids: object (list of str) `[n]`.
@@ -117,6 +125,9 @@ class ScoredPool:
     exclusive_nodes: npt.NDArray[Any] | None = None
     exclusive_probabilities: npt.NDArray[np.float32] | None = None
     exclusive_entropy: npt.NDArray[np.float32] | None = None
+    decisions: npt.NDArray[Any] | None = None
+    accepted_nodes: npt.NDArray[Any] | None = None
+    confidences: npt.NDArray[np.float32] | None = None
     rule_based_nodes: npt.NDArray[Any] | None = None
     rule_based_probabilities: npt.NDArray[np.float32] | None = None
     rule_ids: npt.NDArray[Any] | None = None
@@ -163,6 +174,9 @@ _ATTRIBUTES = {
     EMBEDDING: "embeddings",
     ANSWER_NODE: "answer_nodes",
     TITLE_KEY: "title_keys",
+    DECISION: "decisions",
+    ACCEPTED_NODE: "accepted_nodes",
+    CONFIDENCE: "confidences",
 }
 _MATRICES = {
     EXCLUSIVE_NODES: np.object_,
@@ -379,7 +393,7 @@ def _array(name: str, column: pa.Array) -> npt.NDArray[Any]:
         return lists
     if name == ANSWERED:
         return np.asarray(column.to_numpy(zero_copy_only=False), np.bool_)
-    if name == EXCLUSIVE_ENTROPY:
+    if name in (EXCLUSIVE_ENTROPY, CONFIDENCE):
         return np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
     return _shared_texts(column)
 

@@ -17,6 +17,7 @@ from tfx.utils import json_utils, path_utils
 
 from components.artifacts import LabelSnapshot, Quarantine, RuleSnapshot, TaxonomySnapshot
 from components.baseline_artifact import baseline_folder
+from components.snapshot_files import LABELS_FILE
 from components.warmup_requests import write_warmup
 from schemas.product import DEV
 
@@ -42,6 +43,7 @@ def run_config(input_dict: dict[str, Any], exec_properties: dict[str, Any]) -> d
     found = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in input_dict.items() if artifacts}
     config = json.loads(exec_properties[_CONFIG])
     config["taxonomy"] = str(Path(found["taxonomy"].uri) / "taxonomy.tsv")
+    config["labels"] = str(Path(found["labels"].uri) / LABELS_FILE)
     config["baseline"] = str(baseline_folder(found.get(_BASELINE)) or "")
     config["made_from"] = {key: found[name].get_string_custom_property(of) for key, (name, of) in _MADE_FROM.items()}
     return {**exec_properties, _CONFIG: json.dumps(config)}

@@ -14,6 +14,8 @@ from schemas.errors import ModelError
 
 ASK = -1
 NEVER = 2.0  # A threshold that no probability reaches.
+# What is done with a product, as files and served models spell it.
+ACCEPTED, CLIMBED, ASKED = "accept", "climb", "ask"
 # A search begins where that share is accepted, so that an odd answer can't end it, with most of the chance of error there is; another
 # begins with the surest few, for models that are seldom sure. No search begins before two mistakes would still pass.
 _STARTS = ((0.25, 0.8), (0.0, 0.2))
@@ -133,6 +135,19 @@ def choose_policy(
         tested.append(_tested(each, left & (nodes != ASK), right, int(left.sum()), groups, weights))
     ancestors = _lowest(tested, least, tail)
     return AcceptancePolicy(promised, confidence, temperature, answers, ancestors)
+
+
+def answers_needed(promised: float, confidence: float) -> int:
+    """Returns the least number of different products whose answers can keep a promise, were all but two of the model's right.
+
+    >>> answers_needed(0.95, 0.95), answers_needed(0.8, 0.95)
+    (130, 31)
+    """
+    tail = max(part for _, part in _STARTS) * (1.0 - confidence)
+    answers = _SPARE_MISTAKES + 1
+    while lower_bound(1.0 - _SPARE_MISTAKES / answers, answers, tail) < promised:
+        answers += 1
+    return answers
 
 
 def _ancestors(sums: np.ndarray, tree: Subtrees, threshold: float) -> np.ndarray:

@@ -20,6 +20,7 @@ def held_out_logits(
     folds: int = FOLDS,
     parameters: FewShotParameters = DEFAULTS,
     progress: Callable[[str], None] = lambda line: None,
+    among: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Learns once a fold without the fold's answers, and returns what the model says of them.
 
@@ -32,25 +33,45 @@ def held_out_logits(
         folds: parts of the near-duplicate groups, at least 2.
         parameters: of the learner.
         progress: told one line a fold.
+        among: int64, answered products, ascending, that are asked about; None: all of them.
 
     Returns:
-        rows: int64 `[m]`, the answered products whose group isn't the only one of its fold, in ascending order.
+        rows: int64 `[m]`, the products asked about, in ascending order.
         logits: float32 `[m, C]`, of the same products.
 
     Raises:
         ModelError: fewer than two groups were answered, so there is nothing to hold out.
     """
-    rows = np.flatnonzero(answers >= 0)
-    groups, numbers = np.unique(features.products.groups[rows], return_inverse=True)
-    if len(groups) < 2 or folds < 2:
-        raise ModelError(f"found answers on {len(groups)} different products and {folds} folds, expected 2 of each. Answer more products.")
-    fold_of = np.random.default_rng(seed).permutation(len(groups))[numbers] % folds
+    fold_of = answer_folds(features.products.groups, answers, seed, folds)
+    rows = np.flatnonzero(answers >= 0) if among is None else among
     trusts = learn(features, answers, seed, parameters).trusts
     logits = np.empty((len(rows), features.num_classes), np.float32)
-    for fold in range(min(folds, len(groups))):
-        held = fold_of == fold
+    for fold in range(fold_of.max() + 1):
+        held = fold_of[rows] == fold
         progress(f"held_out fold={fold + 1} of={folds}")
-        inside = answers.copy()
-        inside[rows[held]] = -1
+        inside = np.where(fold_of == fold, -1, answers)
         logits[held] = learn(features, inside, seed, parameters, trusts=trusts).logits(features.products, features.rules, rows[held])
     return rows, logits
+
+
+def answer_folds(groups: np.ndarray, answers: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray:
+    """Returns which fold each answered product is held out with, int64 `[n]`; -1 where nobody answered.
+
+    Args:
+        groups: int64 `[n]`, equal for near-duplicates, which are never apart.
+        answers: int64 `[n]`, a class, or -1 where nobody answered.
+        seed: of the folds.
+        folds: parts of the groups at most, at least 2.
+
+    Raises:
+        ModelError: fewer than two groups were answered, so there is nothing to hold out.
+    """
+    rows = np.flatnonzero(answers >= 0)
+    answered, numbers = np.unique(groups[rows], return_inverse=True)
+    if len(answered) < 2 or folds < 2:
+        raise ModelError(
+            f"found answers on {len(answered)} different products and {folds} folds, expected 2 of each. Answer more products."
+        )
+    found = np.full(len(answers), -1, np.int64)
+    found[rows] = np.random.default_rng(seed).permutation(len(answered))[numbers] % folds
+    return found

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from few_shot.evenness import evening
 from few_shot.evidence import Products, RuleEvidence
 from few_shot.frozen import FrozenFeatures
+from few_shot.partial_answers import PartialAnswers, informative, no_partial_answers, weighed
+from few_shot.rule_evidence import NODE_ON
 from few_shot.sparse_expert import fit_separators
 from few_shot.stacking import fit_trusts
-from few_shot.tree_regression import fit_regression
+from few_shot.tree_regression import OpenRows, fit_regression
 from few_shot.unanswered import Unanswered, draw_unanswered
 
 # Evidence learnt from answers, beside what names and rules say. The two that fade repeat all that was known without answers,
 # in a node with a answers times 1 / (1 + a) and its root, so that names are trusted less where answers say more.
-REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS = (
+REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS = (
     "regression",
     "sparse expert",
     "sparse expert above",
@@ -25,11 +28,14 @@ REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS = (
     "fading slowly",
     "seen",
     "answers",
+    "evenness",
 )
-LEARNT = (REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS)
+LEARNT = (REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS)
 # Until there are some answers a cosine or a margin can't count against a class; what corrects the others may. Thirty answers
 # would turn evidence on its head by chance; several hundred know better than we do.
-_MAY_COUNT_AGAINST, _SOME = (FADING, FADING_SLOWLY, SEEN, ANSWERS), 300
+_MAY_COUNT_AGAINST, _SOME = (FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS), 300
+# What a rule_based head makes of rules and a regression of node texts is believed in part before an answer, wholly from so many on.
+_CONFIRMED_AT, _RULES_UNCONFIRMED = 100, 0.65
 _UNSEEN_MARGIN = -1.5
 _MANY = 3_000
 
@@ -52,6 +58,10 @@ class FewShotParameters:
         entropy_weight: in the regression, of the mean entropy of unanswered products beside the mean loss of an answer; 0 leaves
             them out.
         unanswered_products: drawn for the two at most.
+        evenness: how far classes that names and rules draw too many products to are held back; 0 leaves them alone.
+        evenness_products: drawn to see which these are, at most.
+        member_weight: of a product whose group was answered, beside 1 for one that was answered itself.
+        question_weight: of all products of such a group together.
     """
 
     penalty: float = 0.03
@@ -65,6 +75,10 @@ class FewShotParameters:
     propagation: float = 0.0
     entropy_weight: float = 0.0
     unanswered_products: int = 2_000
+    evenness: float = 0.25
+    evenness_products: int = 1_000
+    member_weight: float = 0.5
+    question_weight: float = 5.0
 
 
 DEFAULTS = FewShotParameters()
@@ -121,30 +135,67 @@ class _Learner:
         self.num_classes = features.num_classes
         self.names = [evidence.name for evidence in self.known] + list(self.rules.names) + list(LEARNT)
         self._without_answers = np.array([evidence.start for evidence in self.known] + list(self.rules.starts), np.float32)
+        self._of_rule_head = np.array([name == NODE_ON for name in self.names[: len(self._without_answers)]], bool)
+        self._evenness = np.zeros(self.num_classes, np.float32)
         self._inner = self.ancestry[self.ancestry.sum(axis=1) > 1]  # [inner nodes, C]
         self._texts = np.vstack([features.node_texts.paths, features.node_texts.names]).astype(np.float32)
 
     def starts(self, num_answers: int) -> np.ndarray:
         """Returns the trusts `[K]` before any answer has judged them."""
-        learnt = {REGRESSION: 0.5, EXPERT: 0.5 * min(1.0, num_answers / 100), SEEN: -2.0}
-        return np.concatenate([self._without_answers, [learnt.get(name, 0.0) for name in LEARNT]]).astype(np.float64)
+        confirmed = min(1.0, num_answers / _CONFIRMED_AT)
+        known = self._without_answers.astype(np.float64)
+        known[self._of_rule_head] *= _RULES_UNCONFIRMED + (1.0 - _RULES_UNCONFIRMED) * confirmed
+        learnt = {REGRESSION: 0.25 + 0.25 * confirmed, EXPERT: 0.5 * confirmed, SEEN: -2.0, EVENNESS: 1.0}
+        return np.concatenate([known, [learnt.get(name, 0.0) for name in LEARNT]])
 
-    def learnt(self, rows: np.ndarray, classes: np.ndarray) -> _Learnt:
+    def even_out(self, rows: np.ndarray) -> None:
+        """Looks at these products for what draws too many: without answers, so that every fit sees the same."""
+        starts = self.starts(0)[: len(self._without_answers)].astype(np.float32)
+        latent, bag = self.products.latent[rows], self.products.bag[rows]
+        scores = self.rules.of(rows) @ starts[len(self.known) :]
+        for evidence, start in zip(self.known, starts, strict=False):
+            scores += start * ((bag @ evidence.on_bag).toarray() if evidence.on_bag is not None else latent @ evidence.on_latent)
+        self._evenness = evening(scores, self.parameters.evenness)
+
+    def learnt(self, rows: np.ndarray, classes: np.ndarray, partial: PartialAnswers | None = None) -> _Learnt:
         """Fits the regression and the expert to these answers."""
         vectors = np.vstack([self.products.latent[rows], self._texts])
         of_texts = np.tile(np.arange(self.num_classes), 2)
         weights = np.r_[np.ones(len(rows)), np.full(len(of_texts), self.parameters.node_text_weight)].astype(np.float32)
         steps = self._repeats(self.parameters.regression_steps, len(rows))
         weak = self._unanswered.weak_rows(rows, classes, self.num_classes) if self._unanswered else None
-        regression = fit_regression(vectors, np.r_[classes, of_texts], weights, self.ancestry, self.parameters.penalty, steps, weak)
+        regression = fit_regression(
+            vectors, np.r_[classes, of_texts], weights, self.ancestry, self.parameters.penalty, steps, weak, self._open(partial)
+        )
         counts = np.bincount(classes, minlength=self.num_classes)
-        bag = self.products.bag[rows]
+        separated = rows if not partial else np.r_[rows, partial.rows]
+        bag = self.products.bag[separated]
         columns = np.unique(bag.indices)
-        sets = np.vstack([np.eye(self.num_classes, dtype=bool), self._inner > 0])[:, classes].T
-        separators = fit_separators(bag[:, columns], sets, self._repeats(self.parameters.expert_passes, len(rows)), self.seed)
+        sets, unknown, row_weights = self._sets(classes, partial)
+        passes = self._repeats(self.parameters.expert_passes, len(rows))
+        separators = fit_separators(bag[:, columns], sets, passes, self.seed, unknown=unknown, row_weights=row_weights)
         separators[-1] += np.where(sets.any(axis=0), 0.0, _UNSEEN_MARGIN)
         own, inner = separators[:, : self.num_classes], separators[:, self.num_classes :]
         return _Learnt(regression, columns, own, inner @ self._inner, counts)
+
+    def _sets(self, classes: np.ndarray, partial: PartialAnswers | None) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Returns in which sets answers are, the classes and then the inner nodes; where nobody knows; and their weights.
+
+        "Somewhere under shoes" is in the set of shoes and of all above, in none beside them, and who knows in which below.
+        """
+        every = np.vstack([np.eye(self.num_classes, dtype=bool), self._inner > 0])
+        sets = every[:, classes].T
+        if not partial:
+            return sets, None, None
+        inside = partial.allowed.astype(np.float32) @ every.T.astype(np.float32)  # [m, S], classes that are left in the set
+        all_inside = inside >= partial.allowed.sum(axis=1, keepdims=True)
+        unknown = np.vstack([np.zeros_like(sets), (inside > 0) & ~all_inside])
+        return np.vstack([sets, all_inside]), unknown, np.r_[np.ones(len(classes), np.float32), partial.weights]
+
+    def _open(self, partial: PartialAnswers | None) -> OpenRows | None:
+        if not partial:
+            return None
+        return OpenRows(self.products.latent[partial.rows].astype(np.float32), partial.allowed, partial.weights)
 
     def _repeats(self, most: int, num_answers: int) -> int:
         return (most + 1) // 2 if 0 < num_answers < _MANY else most
@@ -172,9 +223,12 @@ class _Learner:
         found[..., num_known + 4] = without_answers * slowly
         found[..., num_known + 5] = learnt.counts > 0
         found[..., num_known + 6] = np.log1p(learnt.counts)
+        found[..., num_known + 7] = self._evenness
         return found
 
-    def trusts(self, rows: np.ndarray, classes: np.ndarray, progress: Callable[[str], None]) -> np.ndarray:
+    def trusts(
+        self, rows: np.ndarray, classes: np.ndarray, progress: Callable[[str], None], partial: PartialAnswers | None = None
+    ) -> np.ndarray:
         """Returns the trusts `[K]`, judged by answers that the evidence hasn't seen."""
         start = self.starts(len(rows))
         deviation = np.maximum(np.abs(start), 1.0)
@@ -185,13 +239,15 @@ class _Learner:
         per_fold = max(1, self.parameters.max_stack_scores // (self.num_classes * self.parameters.folds))
         rng = np.random.default_rng(self.seed)
         stacked, answers, weights = [], [], []
+        partial = no_partial_answers(self.num_classes) if partial is None else partial
+        open_folds = _folds(self.products.groups[partial.rows], self.parameters.folds)
         for fold in range(self.parameters.folds):
             inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
             if not len(inside) or not len(outside):
                 continue
             judged = outside if len(outside) <= per_fold else np.sort(rng.choice(outside, per_fold, replace=False))
             progress(f"few_shot fold={fold + 1} of={self.parameters.folds}")
-            learnt = self.learnt(rows[inside], classes[inside])
+            learnt = self.learnt(rows[inside], classes[inside], partial.part(open_folds != fold))
             stacked.append(self.evidence(rows[judged], learnt))
             answers.append(classes[judged])
             weights.append(_unseen_weight(counts, learnt.counts)[classes[judged]])
@@ -224,6 +280,7 @@ class _Learner:
             else:
                 on_latent = on_latent + evidence.on_latent * weight[None]
         bias = of[REGRESSION] * learnt.regression[-1] + expert[-1] + of[SEEN] * (learnt.counts > 0) + of[ANSWERS] * np.log1p(learnt.counts)
+        bias += of[EVENNESS] * self._evenness
         return FewShotModel(
             np.asarray(on_bag, np.float32),
             on_latent.astype(np.float32),
@@ -267,6 +324,7 @@ def learn(
     progress: Callable[[str], None] = lambda line: None,
     trusts: Mapping[str, float] | None = None,
     unanswered: np.ndarray | None = None,
+    partial: PartialAnswers | None = None,
 ) -> FewShotModel:
     """Learns from the answers there are.
 
@@ -278,17 +336,32 @@ def learn(
         progress: told one line a fold.
         trusts: of an earlier model, kept instead of learnt anew, which takes a third of the time. They change slowly: for a few
             more answers they are as good.
-        unanswered: int64, numbers of the products that may be learnt from without an answer where `parameters` ask for it; by
-            default all. A study leaves out those it judges by.
+        unanswered: int64, numbers of the products that may be looked at without their answers; by default all. A study leaves
+            out those it judges by.
+        partial: answers that leave several classes open, such as "somewhere under shoes". One about a product whose class is
+            in `answers` says nothing more. The regression and the expert learn from them; trusts are judged by answers that name a
+            class alone, since what tells roots apart need not tell their nodes apart.
     """
     rows = np.flatnonzero(answers >= 0)
     drawn = None
     if parameters.propagation or parameters.entropy_weight:
         drawn = _drawn(features, rows, np.flatnonzero(answers < 0) if unanswered is None else unanswered, parameters, seed)
     learner = _Learner(features, parameters, seed, drawn)
+    if parameters.evenness:
+        learner.even_out(_distinct(features.products.groups, unanswered, parameters.evenness_products, seed))
     classes = answers[rows]
-    found = learner.trusts(rows, classes, progress) if trusts is None else np.array([trusts[name] for name in learner.names])
-    return learner.compiled(learner.learnt(rows, classes), found)
+    said = no_partial_answers(features.num_classes)
+    if partial is not None:
+        said = weighed(informative(partial, answers), parameters.member_weight, parameters.question_weight)
+    found = learner.trusts(rows, classes, progress, said) if trusts is None else np.array([trusts[name] for name in learner.names])
+    return learner.compiled(learner.learnt(rows, classes, said), found)
+
+
+def _distinct(groups: np.ndarray, candidates: np.ndarray | None, count: int, seed: int) -> np.ndarray:
+    """Returns one product of each near-duplicate group, a sample where there are more than `count`."""
+    rows = np.arange(len(groups)) if candidates is None else candidates
+    first = np.sort(rows[np.unique(groups[rows], return_index=True)[1]])
+    return first if len(first) <= count else np.sort(np.random.default_rng(seed).choice(first, count, replace=False))
 
 
 def _drawn(features: FrozenFeatures, answered: np.ndarray, candidates: np.ndarray, parameters: FewShotParameters, seed: int) -> Unanswered:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -110,6 +112,53 @@ def estimate_quality(answers: AuditAnswers, taxonomy: Taxonomy, weights: np.ndar
     }
     by_version = {version: share(answers.versions == version, right) for version in versions}
     return QualityEstimate(tuple(pooled), share(chosen, right), by_depth, by_version, answers.left_out)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How good one model was.
+
+    Attributes:
+        answers: that people had given when it was first judged.
+        right: share of judged products whose node is right.
+    """
+
+    answers: int
+    right: Share
+
+
+def quality_by_answers(events: Sequence[LabelEvent], taxonomy: Taxonomy) -> list[Measured]:
+    """Returns what audit answers say of each model they judged, from the fewest answers to the most: a curve to read advice from.
+
+    Args:
+        events: in the order they were appended.
+        taxonomy: the tree as it is now.
+    """
+    standing = standing_events(events).values()
+    given = np.sort([event.answered_at_ms for event in standing if event.kind == IS])
+    audits = [event for event in standing if event.shown.get("stream") == AUDIT]
+    since: dict[int, int] = {}
+    for event in audits:
+        version = _version(event.shown.get("version"))
+        since[version] = min(event.answered_at_ms, since.get(version, event.answered_at_ms))
+    found = estimate_quality(read_audit_answers(audits, taxonomy), taxonomy).by_version
+    curve = [Measured(int(np.searchsorted(given, since[version])), right) for version, right in found.items()]
+    return sorted(curve, key=lambda each: each.answers)
+
+
+def as_json(found: QualityEstimate) -> dict[str, Any]:
+    """Returns an estimate as an object: `versions`, `at_answer`, `by_depth`, `by_version`, `left_out`; shares of nothing are null."""
+    return {
+        "versions": list(found.versions),
+        "at_answer": _as_json(found.at_answer),
+        "by_depth": {str(depth): _as_json(share) for depth, share in found.by_depth.items()},
+        "by_version": {str(version): _as_json(share) for version, share in found.by_version.items()},
+        "left_out": dict(found.left_out),
+    }
+
+
+def _as_json(share: Share) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else round(value, 4) for name, value in asdict(share).items()}
 
 
 def _pooled(of_answers: np.ndarray, versions: list[int], enough: int) -> list[int]:

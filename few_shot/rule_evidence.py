@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+NODE_ON = "rules: node"
 _LOWEST = -20.0  # log of a probability nobody needs to tell from zero
 
 
@@ -29,7 +30,7 @@ class RuleReadings:
     bias: np.ndarray
     exclusive: np.ndarray
     parents: np.ndarray
-    names: Sequence[str] = ("rules: node", "rules: no child", "rules: parent")
+    names: Sequence[str] = (NODE_ON, "rules: no child", "rules: parent")
     starts: Sequence[float] = (1.0, 1.0, 0.3)
 
     def of(self, rows: np.ndarray) -> np.ndarray:

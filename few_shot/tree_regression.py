@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import minimize
 
+from few_shot.partial_answers import marginal_in_place
 from few_shot.propagation import WeakRows
 
 _MEMORY = 6
 _SMALLEST = 1e-30
+
+
+@dataclass(frozen=True)
+class OpenRows:
+    """Rows whose class is one of several.
+
+    Attributes:
+        vectors: float32 `[m, d]`.
+        allowed: bool `[m, C]`, the classes that are left, one at least.
+        weights: float32 `[m]`.
+    """
+
+    vectors: np.ndarray
+    allowed: np.ndarray
+    weights: np.ndarray
 
 
 def fit_regression(
@@ -19,6 +37,7 @@ def fit_regression(
     penalty: float,
     steps: int,
     weak: WeakRows | None = None,
+    open_rows: OpenRows | None = None,
 ) -> np.ndarray:
     """Returns the weights of each class, the sum over the weights of the class and its ancestors.
 
@@ -33,14 +52,16 @@ def fit_regression(
         penalty: half the inverse variance of a node's own weights.
         steps: of L-BFGS at most.
         weak: unanswered products to learn from as well. With an entropy weight the loss isn't convex; the steps start at zero.
+        open_rows: answers that leave several classes open, by the probability of all that are left. That isn't convex either.
 
     Returns:
         float32 `[d + 1, C]`, the intercepts last.
     """
     num_rows, width, num_nodes = len(vectors), vectors.shape[1] + 1, ancestry.shape[0]
-    inputs = np.hstack([vectors, np.ones((num_rows, 1), np.float32)])
+    inputs = _with_ones(vectors)
     rows = np.arange(num_rows)
-    weak_inputs = None if weak is None else np.hstack([weak.vectors, np.ones((len(weak.vectors), 1), np.float32)])
+    weak_inputs = None if weak is None else _with_ones(weak.vectors)
+    open_inputs = None if open_rows is None else _with_ones(open_rows.vectors)
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         own = flat.reshape(width, num_nodes).astype(np.float32)
@@ -55,11 +76,20 @@ def fit_regression(
             weak_scores = weak_inputs @ (own @ ancestry)
             value += _weak_loss_in_place(weak_scores, weak)
             gradient += (weak_inputs.T @ weak_scores) @ ancestry.T
+        if open_rows is not None and open_inputs is not None:
+            open_scores = open_inputs @ (own @ ancestry)
+            value += float((open_rows.weights * marginal_in_place(open_scores, open_rows.allowed)).sum(dtype=np.float64))
+            open_scores *= open_rows.weights[:, None]
+            gradient += (open_inputs.T @ open_scores) @ ancestry.T
         return value, gradient.ravel().astype(np.float64)
 
     found = minimize(loss, np.zeros(width * num_nodes), jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxcor": _MEMORY})
     shared: np.ndarray = found.x.reshape(width, num_nodes).astype(np.float32) @ ancestry
     return shared
+
+
+def _with_ones(vectors: np.ndarray) -> np.ndarray:
+    return np.hstack([vectors, np.ones((len(vectors), 1), np.float32)])
 
 
 def _weak_loss_in_place(scores: np.ndarray, weak: WeakRows) -> float:

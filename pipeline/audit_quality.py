@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from typing import Any
 
 from few_shot.proportions import Share
 from few_shot.quality_estimate import QualityEstimate, estimate_quality, read_audit_answers
@@ -21,21 +19,6 @@ def audit_quality(settings: Settings) -> QualityEstimate:
     inputs = resolved(settings)
     taxonomy = read_taxonomy(inputs)
     return estimate_quality(read_audit_answers(read_events(inputs), taxonomy), taxonomy)
-
-
-def as_json(found: QualityEstimate) -> dict[str, Any]:
-    """Returns an estimate as an object: `versions`, `at_answer`, `by_depth`, `by_version`, `left_out`; shares of nothing are null."""
-    return {
-        "versions": list(found.versions),
-        "at_answer": _share(found.at_answer),
-        "by_depth": {str(depth): _share(share) for depth, share in found.by_depth.items()},
-        "by_version": {str(version): _share(share) for version, share in found.by_version.items()},
-        "left_out": dict(found.left_out),
-    }
-
-
-def _share(share: Share) -> dict[str, float | None]:
-    return {name: None if value != value else round(value, 4) for name, value in asdict(share).items()}
 
 
 def quality_rows(found: QualityEstimate) -> Iterator[tuple[str, ...]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.sampling_batch import BatchManifest, BatchSettings, batch_version, draw_batch, write_batch
+from components.batch_files import BatchManifest
+from components.question_batch import draw_questions
+from components.sampling_batch import BatchSettings, batch_version, draw_batch, write_batch
 from components.scored_pool import read_pool_manifest
 from pipeline.inputs import read_events, resolved
 from pipeline.results import latest_artifacts
 from schemas.errors import SamplingError, StoreError
-from schemas.label_event import IS, standing_events
+from schemas.label_event import GROUP, IS, SKIP, standing_events
 from schemas.settings import Settings
 from schemas.taxonomy import load_taxonomy
 
@@ -27,13 +29,14 @@ class DrawnBatch:
     manifest: BatchManifest
 
 
-def draw_from_latest_run(settings: Settings, draw: BatchSettings, folder: Path | None = None) -> DrawnBatch:
-    """Draws and writes a batch.
+def draw_from_latest_run(settings: Settings, draw: BatchSettings, folder: Path | None = None, questions: int = 0) -> DrawnBatch:
+    """Draws and writes a batch; questions about groups come first.
 
     Args:
         settings: of the runs.
         draw: how.
         folder: where the batch goes; None: below `run.root`, in `batches/` and its id.
+        questions: items of the batch about groups of products, as far as there are groups worth asking about.
 
     Raises:
         AisleError: no run has scored a pool, the draw isn't possible, or the batch can't be written.
@@ -43,9 +46,17 @@ def draw_from_latest_run(settings: Settings, draw: BatchSettings, folder: Path |
     pool, taxonomy = Path(artifacts[_POOL].uri), Path(artifacts[_TAXONOMY].uri) / "taxonomy.tsv"
     if not pool.is_dir() or not taxonomy.is_file():
         raise StoreError(f"{pool}: the scores of the latest run are gone. Run again: aisle run.")
-    standing = standing_events(read_events(resolved(settings)))
-    answers = {product_id: event.node_id if event.kind == IS else None for product_id, event in standing.items()}
-    items, pool_size = draw_batch(pool, load_taxonomy(taxonomy), draw, answers)
+    events = read_events(resolved(settings))
+    standing = standing_events(events)
+    # A member of a group that was answered may be asked about itself: only so can it speak against the group's answer.
+    own = {product_id: event for product_id, event in standing.items() if event.source != GROUP}
+    answers = {product_id: event.node_id if event.kind == IS else None for product_id, event in own.items()}
+    tree = load_taxonomy(taxonomy)
+    asked = {event.question for event in events if event.source == GROUP}
+    spoken_for = {product_id for product_id, event in standing.items() if event.source == GROUP and event.kind != SKIP}
+    groups = draw_questions(pool, tree, min(questions, draw.batch_size - 1), draw.seed, answers, asked, spoken_for)
+    products, pool_size = draw_batch(pool, tree, replace(draw, batch_size=draw.batch_size - len(groups)), answers)
+    items = [*groups, *products]
     scored = read_pool_manifest(pool)
     said = artifacts[_PUSHED].custom_properties
     version = batch_version(scored, int(said["pushed_version"].string_value or 0) if "pushed_version" in said else 0)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from encoders.image_files import read_picture
+from few_shot.acceptance import ASKED
 from schemas.errors import ModelError
 from schemas.product import IMAGE, IMAGE_BYTES
 
@@ -20,10 +21,21 @@ SIGNATURE = "predict_products"
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best nodes of one product, best first, with their probabilities."""
+    """What the model says of one product.
+
+    Attributes:
+        nodes: the best, best first.
+        probabilities: of those.
+        decision: accept, climb or ask.
+        accepted_node: empty where a person is asked.
+        confidence: calibrated probability of the accepted node, else of the best one.
+    """
 
     nodes: tuple[str, ...]
     probabilities: tuple[float, ...]
+    decision: str
+    accepted_node: str
+    confidence: float
 
 
 class LiveModel:
@@ -64,14 +76,22 @@ class LiveModel:
         found = self._call(**inputs)
         nodes, probabilities = found["exclusive_nodes"].numpy(), found["exclusive_probabilities"].numpy()
         return [
-            Prediction(tuple(node.decode() for node in row), tuple(float(value) for value in values))
-            for row, values in zip(nodes, probabilities, strict=True)
+            Prediction(tuple(node.decode() for node in row), tuple(float(value) for value in values), *accepted)
+            for row, values, accepted in zip(nodes, probabilities, _accepted(found), strict=True)
         ]
 
     def _field(self, product: Mapping[str, Any], name: str) -> Any:
         if name == IMAGE_BYTES:
             return read_picture(self._images, product.get(IMAGE)).content
         return product.get(name)
+
+
+def _accepted(found: Mapping[str, Any]) -> list[tuple[str, str, float]]:
+    """Returns decision, accepted node and confidence of each product; with a model of an earlier release everything is asked."""
+    if "decision" not in found:
+        return [(ASKED, "", float(best)) for best in found["exclusive_probabilities"].numpy()[:, 0]]
+    decisions, nodes, confidences = (found[name].numpy().tolist() for name in ("decision", "accepted_node", "confidence"))
+    return [(decision.decode(), node.decode(), sure) for decision, node, sure in zip(decisions, nodes, confidences, strict=True)]
 
 
 def _value(value: Any, spec: Any) -> Any:

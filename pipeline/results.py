@@ -106,6 +106,8 @@ def collect_results(root: Path, plan: RunPlan) -> dict[str, Any]:
         "exclusive": metrics["exclusive"],
         "rule_based": metrics["rule_based"],
         "by_depth": metrics["by_depth"],
+        "acceptance": metrics.get("acceptance"),
+        "audit": metrics.get("audit"),
         "baseline": metrics.get("baseline"),
         "blessed": metrics["blessed"],
         "reasons": metrics["reasons"],

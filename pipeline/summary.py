@@ -19,6 +19,8 @@ def summary_lines(results: Mapping[str, Any]) -> list[str]:
         "",
         *score_table(results),
         *_bought(results),
+        *_accepted(results),
+        *_audited(results),
         "",
         _verdict(results),
         f"index      {index['kind']}, {index['num_products']:,} products x {index['dimension']}, recall {index['recall']:.3f}",
@@ -57,6 +59,40 @@ def _bought(results: Mapping[str, Any]) -> Sequence[str]:
         if now is not None and then is not None:
             changes.append(f"{name} {now - then:+.4f}")
     return [f"learnt from {learnt['now']:,} answers, {learnt['now'] - learnt['live']:+,} against the live model: {', '.join(changes)}"]
+
+
+def _accepted(results: Mapping[str, Any]) -> Sequence[str]:
+    """Returns what the model's word was taken for among the judged products, and how often that was right."""
+    found = results.get("acceptance")
+    if not found:
+        return []
+    if found["state"] != "promised":
+        return [f"accepted   {found['says']}"]
+    parts = [f"{_accepted_part(found['judged'][kind])} {where}" for kind, where in (("answer", "at the answer"), ("ancestor", "above it"))]
+    return [f"accepted   {100 * found['promised']:g} % promised; of test products {', '.join(parts)}"]
+
+
+def _accepted_part(row: Mapping[str, Any]) -> str:
+    right = "" if row["precision"] is None else f" ({100 * row['precision']:.1f} % right)"
+    return f"{_percent(row['coverage'] or 0.0)}{right}"
+
+
+def _audited(results: Mapping[str, Any]) -> Sequence[str]:
+    """Returns how good models were on random products before anybody answered them, or nothing where nobody has."""
+    found = results.get("audit") or {"at_answer": {"judged": 0}}
+    if not found["at_answer"]["judged"]:
+        return []
+
+    def said(share: Mapping[str, Any]) -> str:
+        return f"{_percent(share['value'])} ({100 * share['low']:.0f} to {100 * share['high']:.0f})"
+
+    depths = "; ".join(f"depth {depth} {said(share)}" for depth, share in found["by_depth"].items())
+    versions = ", ".join(str(version) for version in found["versions"])
+    judged = f"{found['at_answer']['judged']:,} random products, before they were answered"
+    return [
+        f"audit      {said(found['at_answer'])} right on {judged}; {depths}",
+        f"           judged: version {versions}; the interval is of 95 %",
+    ]
 
 
 def _score_row(name: str, scores: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,22 @@ def with_vectors(config: FeatureConfig, sizes: Mapping[str, int]) -> FeatureConf
     if taken:
         raise FeatureError(f"features.{taken[0]}: an encoder has this name, too. Rename one, or let a dense feature read its vector.")
     return FeatureConfig((*config.features, *(Feature(name, DENSE, (name,), dimensions=sizes[name]) for name in more)))
+
+
+def reading_only(config: FeatureConfig, names: Collection[str]) -> FeatureConfig:
+    """Returns the features that read no other product fields than these."""
+    return FeatureConfig(tuple(feature for feature in config if set(feature.fields) <= set(names)))
+
+
+def write_features(path: Path, config: FeatureConfig) -> None:
+    """Writes a feature config that `load_features` reads; JSON is YAML, too."""
+    rows = {feature.name: {"kind": feature.kind, "fields": list(feature.fields), **_options(feature)} for feature in config}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"features": rows}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _options(feature: Feature) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value := getattr(feature, name), tuple) else value for name in sorted(_OPTIONS[feature.kind])}
 
 
 def load_features(path: Path | None = None) -> FeatureConfig:

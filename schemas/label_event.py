@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from schemas.errors import LabelError
 
 IS, UNDER, NOT = "is", "under", "not"
 SKIP, CANNOT_TELL, BAD_DATA, RETRACT = "skip", "cannot_tell", "bad_data", "retract"
+# Whom an answer was about: the product, or a group of products of which some were shown.
+PRODUCT, GROUP = "", "group"
+SOURCES = (PRODUCT, GROUP)
 # A line with all that was shown takes a few thousand bytes.
 MAX_LINE_LENGTH = 1_000_000
 MAX_TEXT_LENGTH = 1_000
@@ -27,7 +30,8 @@ class LabelEvent:
     """One answer as stored.
 
     `kind` is one of `KINDS`; `is`, `under` and `not` name `node_id`, `retract` names `retracts` (an event id).
-    `shown` is what the labeller saw: suggestions, model version, strategy, batch.
+    `shown` is what the labeller saw: suggestions, model version, strategy, batch. An answer about a group of products is an event
+    of each, with `source` `group` and the id of the `question`; `group` is something else, the product's near-duplicates.
     """
 
     event_id: str
@@ -40,10 +44,12 @@ class LabelEvent:
     group: str = ""
     duration_ms: int = 0
     shown: Mapping[str, Any] = field(default_factory=dict)
+    source: str = PRODUCT
+    question: str = ""
 
     def to_json(self) -> str:
         """Returns one JSON line, without its line end; empty optional fields are left out."""
-        optional = ("node_id", "retracts", "group", "duration_ms", "shown")
+        optional = ("node_id", "retracts", "group", "duration_ms", "shown", "source", "question")
         values = {name: value for name, value in asdict(self).items() if value or name not in optional}
         return json.dumps(values, ensure_ascii=False, sort_keys=True)
 
@@ -72,6 +78,11 @@ def parse_label_event(line: str, place: str) -> LabelEvent:
         raise LabelError(f"{place}: kind {row['kind']!r} needs a node_id.")
     if row["kind"] == RETRACT and not row.get("retracts"):
         raise LabelError(f"{place}: kind 'retract' needs retracts, the id of the event it takes back.")
+    if row.get("source", PRODUCT) not in SOURCES or bool(row.get("source")) != bool(row.get("question")):
+        raise LabelError(
+            f"{place}: source {row.get('source', '')!r} with question {row.get('question', '')!r}: "
+            "an answer about a group has the source 'group' and the id of its question, any other has neither."
+        )
     return LabelEvent(**row)
 
 
@@ -83,10 +94,10 @@ def _check_types(row: Mapping[str, Any], place: str) -> None:
     for name in ("event_id", "labeller", "product_id", "kind"):
         if not isinstance(row.get(name), str) or not row[name]:
             raise LabelError(f"{place}: {name} {row.get(name)!r} must be a text that isn't empty.")
-    for name in ("node_id", "retracts", "group"):
+    for name in ("node_id", "retracts", "group", "source", "question"):
         if not isinstance(row.get(name, ""), str):
             raise LabelError(f"{place}: {name} {row[name]!r} must be a text.")
-    for name in ("event_id", "labeller", "product_id", "node_id", "retracts", "group"):
+    for name in ("event_id", "labeller", "product_id", "node_id", "retracts", "group", "question"):
         if len(row.get(name, "")) > MAX_TEXT_LENGTH:
             raise LabelError(
                 f"{place}: {name} {row[name][:60]!r}... has {len(row[name]):,} characters, at most {MAX_TEXT_LENGTH:,} are read."
@@ -120,8 +131,16 @@ def _is_unicode(row: dict[str, Any]) -> bool:
     return True
 
 
-def read_label_events(path: Path) -> Iterator[LabelEvent]:
+def _one_event(line: str, place: str) -> list[LabelEvent]:
+    return [parse_label_event(line, place)]
+
+
+def read_label_events(path: Path, parse: Callable[[str, str], list[LabelEvent]] = _one_event) -> Iterator[LabelEvent]:
     """Yields the events of a JSON-lines file in order; blank lines are skipped.
+
+    Args:
+        path: the file.
+        parse: a line and its place to the events in it.
 
     Raises:
         LabelError: the file is missing, a line can't be read, or an event id is there twice with different content. Names file
@@ -141,9 +160,9 @@ def read_label_events(path: Path) -> Iterator[LabelEvent]:
                 if len(line) == MAX_LINE_LENGTH:
                     raise LabelError(f"{path}:{number}: the line has {MAX_LINE_LENGTH:,} characters or more. Write one event a line.")
                 if line.strip():
-                    event = parse_label_event(line, f"{path}:{number}")
-                    _check_said_once(event, seen, number, path)
-                    yield event
+                    for event in parse(line, f"{path}:{number}"):
+                        _check_said_once(event, seen, number, path)
+                        yield event
         except UnicodeDecodeError as error:
             raise LabelError(f"{path}: byte {error.start} isn't UTF-8. Save the file as UTF-8.") from None
         except OSError as error:
@@ -174,7 +193,8 @@ def standing_events(events: Iterable[LabelEvent]) -> dict[str, LabelEvent]:
     """Returns what people's events add up to: the latest answer of each product that nobody took back.
 
     Later means `answered_at_ms`, then the order given. A retraction removes the event it names, so an earlier answer
-    about the same product stands again. A skip says nothing about the product: it never takes an answer's place.
+    about the same product stands again. A skip says nothing about the product: it never takes an answer's place, nor does an
+    answer about a group take the place of one about the product itself.
 
     >>> first = LabelEvent("e1", 1, "ann", "p", "is", "shoes")
     >>> second = LabelEvent("e2", 2, "ann", "p", "is", "bags")
@@ -189,9 +209,13 @@ def standing_events(events: Iterable[LabelEvent]) -> dict[str, LabelEvent]:
     for event in ordered:
         if event.kind == RETRACT or event.event_id in retracted:
             continue
-        if event.kind != SKIP or standing.get(event.product_id, event).kind == SKIP:
+        if _weight(event) >= _weight(standing.get(event.product_id, event)):
             standing[event.product_id] = event
     return standing
+
+
+def _weight(event: LabelEvent) -> int:
+    return 0 if event.kind == SKIP else 1 if event.source == GROUP else 2
 
 
 def events_sha256(events: Iterable[LabelEvent]) -> str:

@@ -40,7 +40,15 @@ ANSWER_EVENT = "answer_event"
 CATEGORY_DEPTH = "category_depth"
 RULE_NODES = "rule_nodes"
 RULE_IDS = "rule_ids"
-LABEL_FEATURES = (ANSWER_NODE, ANSWER_EVENT, CATEGORY_DEPTH, RULE_NODES, RULE_IDS)
+# What people said short of one node, or about a group of products that this one is in; `answer_kind` is the latest word about the
+# product itself, and keeps it from being asked about again.
+ANSWER_UNDER = "answer_under"
+ANSWER_NOT = "answer_not"
+GROUP_NODE = "group_node"
+ANSWER_QUESTION = "answer_question"
+ANSWER_KIND = "answer_kind"
+PARTIAL_FEATURES = (ANSWER_UNDER, ANSWER_NOT, GROUP_NODE, ANSWER_QUESTION)
+LABEL_FEATURES = (ANSWER_NODE, ANSWER_EVENT, CATEGORY_DEPTH, RULE_NODES, RULE_IDS, *PARTIAL_FEATURES, ANSWER_KIND)
 
 DEV = "dev"
 TEST = "test"

@@ -121,6 +121,21 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class AcceptanceSettings:
+    """Which predictions need no person."""
+
+    precision: float = setting(
+        0.95, "Promised share of accepted predictions that are right; 0: everything is asked.", minimum=0.0, maximum=0.999
+    )
+    confidence: float = setting(
+        0.95, "How sure it is that the promise is kept, over the chance of which answers were given.", minimum=0.5, maximum=0.999
+    )
+    folds: int = setting(
+        5, "Parts of the answers held out in turn; families with gradient steps are trained once more for each.", minimum=2, maximum=20
+    )
+
+
+@dataclass(frozen=True)
 class SamplingSettings:
     """How the next products to label are chosen."""
 
@@ -255,6 +270,7 @@ class Settings:
     phases: tuple[PhaseSettings, ...] = ()
     tuner: TunerSettings = field(default_factory=TunerSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    acceptance: AcceptanceSettings = field(default_factory=AcceptanceSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     index: IndexSettings = field(default_factory=IndexSettings)

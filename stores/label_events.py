@@ -38,6 +38,9 @@ class LabelEventStore(Protocol):
     def events_of(self, product_id: str) -> list[LabelEvent]:
         """Returns the events about one product, in the order they were appended."""
 
+    def events_of_question(self, question: str) -> list[LabelEvent]:
+        """Returns the events that answer a question about a group, retractions included, in the order they were appended."""
+
     def get(self, event_id: str) -> LabelEvent | None:
         """Returns the event with this id, or None."""
 

@@ -15,7 +15,8 @@ from stores.label_events import Appended, new_events
 
 # "aisL" in ASCII: tells our files from other SQLite files.
 _APPLICATION_ID = 0x6169734C
-_FORMAT_VERSION = 1
+# 2 knows which question about a group an event answers.
+_FORMAT_VERSION = 2
 _PAGE = 10_000
 _SCHEMA = """
 CREATE TABLE label_events (
@@ -24,9 +25,11 @@ CREATE TABLE label_events (
     product_id TEXT NOT NULL,
     kind TEXT NOT NULL,
     answered_at_ms INTEGER NOT NULL,
-    event TEXT NOT NULL
+    event TEXT NOT NULL,
+    question TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX label_events_by_product ON label_events (product_id);
+CREATE INDEX label_events_by_question ON label_events (question) WHERE question != '';
 CREATE TRIGGER label_events_no_update BEFORE UPDATE ON label_events
 BEGIN SELECT RAISE(ABORT, 'label events are append-only: an event is never changed'); END;
 CREATE TRIGGER label_events_no_delete BEFORE DELETE ON label_events
@@ -34,6 +37,12 @@ BEGIN SELECT RAISE(ABORT, 'label events are append-only: an event is never remov
 CREATE TRIGGER label_events_no_replace BEFORE INSERT ON label_events
 WHEN EXISTS (SELECT 1 FROM label_events WHERE event_id = NEW.event_id OR position = NEW.position)
 BEGIN SELECT RAISE(ABORT, 'label events are append-only: an event is never replaced'); END;
+"""
+# No event of format 1 answers a question about a group, so none of them changes.
+_FROM_1 = f"""
+ALTER TABLE label_events ADD COLUMN question TEXT NOT NULL DEFAULT '';
+CREATE INDEX label_events_by_question ON label_events (question) WHERE question != '';
+PRAGMA user_version = {_FORMAT_VERSION};
 """
 _STAMP = f"PRAGMA application_id = {_APPLICATION_ID};\nPRAGMA user_version = {_FORMAT_VERSION};"
 
@@ -81,8 +90,8 @@ class SqliteLabelEventStore:
         with self._errors("written"), self._transaction():
             added, already_there = new_events(given, self.get)
             self._db.executemany(
-                "INSERT INTO label_events (event_id, product_id, kind, answered_at_ms, event) VALUES (?, ?, ?, ?, ?)",
-                [(event.event_id, event.product_id, event.kind, event.answered_at_ms, event.to_json()) for event in added],
+                "INSERT INTO label_events (event_id, product_id, kind, answered_at_ms, event, question) VALUES (?, ?, ?, ?, ?, ?)",
+                [(event.event_id, event.product_id, event.kind, event.answered_at_ms, event.to_json(), event.question) for event in added],
             )
         return Appended(len(added), already_there)
 
@@ -104,6 +113,14 @@ class SqliteLabelEventStore:
         """Returns the events about one product, in the order they were appended."""
         with self._errors("read"):
             rows = self._db.execute("SELECT event FROM label_events WHERE product_id = ? ORDER BY position", (product_id,)).fetchall()
+        return [self._event(line) for (line,) in rows]
+
+    def events_of_question(self, question: str) -> list[LabelEvent]:
+        """Returns the events that answer a question about a group, in the order they were appended."""
+        if self._pragma("user_version") < _FORMAT_VERSION or not question:
+            return []
+        with self._errors("read"):
+            rows = self._db.execute("SELECT event FROM label_events WHERE question = ? ORDER BY position", (question,)).fetchall()
         return [self._event(line) for (line,) in rows]
 
     def get(self, event_id: str) -> LabelEvent | None:
@@ -131,10 +148,15 @@ class SqliteLabelEventStore:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             with self._transaction():
-                if self._is_empty():
-                    for statement in _statements(_SCHEMA + _STAMP):
-                        self._db.execute(statement)
+                for statement in _statements(self._missing()):
+                    self._db.execute(statement)
         self._check_format()
+
+    def _missing(self) -> str:
+        """Returns the statements that make the file one of this release's format."""
+        if self._is_empty():
+            return _SCHEMA + _STAMP
+        return _FROM_1 if self._pragma("application_id") == _APPLICATION_ID and self._pragma("user_version") == 1 else ""
 
     def _is_empty(self) -> bool:
         return not self._pragma("application_id") and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -142,9 +164,9 @@ class SqliteLabelEventStore:
     def _check_format(self) -> None:
         if self._pragma("application_id") != _APPLICATION_ID:
             raise StoreError(f"{self.path}: this SQLite file isn't a store of label events. Name another file, or a new one.")
-        if self._pragma("user_version") != _FORMAT_VERSION:
+        if not 1 <= self._pragma("user_version") <= _FORMAT_VERSION:
             raise StoreError(
-                f"{self.path}: found format version {self._pragma('user_version')}, this release reads {_FORMAT_VERSION}. "
+                f"{self.path}: found format version {self._pragma('user_version')}, this release reads 1 to {_FORMAT_VERSION}. "
                 "Use the release that wrote it, or a later one."
             )
 

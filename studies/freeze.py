@@ -18,7 +18,7 @@ import tensorflow_transform as tft
 from few_shot.frozen import FrozenFeatures
 from schemas.errors import AisleError, ModelError
 from schemas.features import features_from_json
-from schemas.product import DEV, ID, TEST, TITLE
+from schemas.product import BRAND, DEV, ID, MERCHANT_CATEGORY, SHOP, TEST, TITLE
 from schemas.taxonomy import Taxonomy, load_taxonomy
 from studies.frozen_catalogue import NO_GOLD, NOT_IN_TREE, FrozenCatalogue, save_catalogue
 from trainer_module.export import EXTRA, HYPERPARAMETERS_FILE, MODEL_FILE
@@ -54,18 +54,20 @@ def freeze(
     splits = {split: sorted(str(path) for path in (examples / f"Split-{split}").glob("*")) for split in (DEV, TEST)}
     taxonomy = load_taxonomy(Path(stages["TaxonomySnapshotGen.taxonomy"]) / "taxonomy.tsv")
     features = _features(stages, taxonomy, splits, encoders)
-    ids, titles = _texts(splits[DEV] + splits[TEST])
-    num_dev = len(_texts(splits[DEV])[0])
+    texts = _texts(splits[DEV] + splits[TEST])
+    ids = texts.pop(ID)
+    num_dev = len(_texts(splits[DEV])[ID])
     return FrozenCatalogue(
         name=name,
         digest=digest,
         taxonomy=taxonomy,
         features=features,
         product_ids=ids,
-        titles=titles,
+        titles=texts.pop(TITLE),
         is_test=np.arange(len(ids)) >= num_dev,
         true_nodes=_true_nodes(ids, gold, taxonomy),
         missing=len(gold.keys() - set(ids)),
+        fields=texts,
     )
 
 
@@ -98,14 +100,14 @@ def _network(model: Path, trained: Mapping[str, Any], tree: Tree, transform_outp
     return network, layout
 
 
-def _texts(files: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns ids and titles, in the order of the files."""
-    spec = {name: tf.io.FixedLenFeature([], tf.string, default_value="") for name in (ID, TITLE)}
+def _texts(files: Sequence[str]) -> dict[str, list[str]]:
+    """Returns ids, titles and what groups of products share, in the order of the files."""
+    spec = {name: tf.io.FixedLenFeature([], tf.string, default_value="") for name in (ID, TITLE, BRAND, SHOP, MERCHANT_CATEGORY)}
     found: dict[str, list[str]] = {name: [] for name in spec}
     for block in tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_BLOCK):
         for name, column in tf.io.parse_example(block, spec).items():
             found[name] += [text.decode("utf-8", "replace") for text in column.numpy()]
-    return found[ID], found[TITLE]
+    return found
 
 
 def _true_nodes(ids: Sequence[str], gold: Mapping[str, str], taxonomy: Taxonomy) -> np.ndarray:

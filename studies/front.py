@@ -28,7 +28,7 @@ from studies.frozen_catalogue import is_frozen
 LAST_STAGE = "Trainer"
 _STAGES = ("ProductExampleGen", "TaxonomySnapshotGen", "RuleSnapshotGen", "Encoder", "LabelJoin", "Transform", LAST_STAGE)
 # The learner is what a study looks at: a change of it changes the scores of campaigns, but nothing that is frozen.
-_LEARNER, _NOT_LEARNER = ("few_shot.learner",), ("few_shot.frozen", "few_shot.latent")
+_LEARNER, _NOT_LEARNER = ("few_shot.learner", "few_shot.held_out", "few_shot.acceptance_file"), ("few_shot.frozen", "few_shot.latent")
 _FREEZE = ("studies/freeze.py", "studies/frozen_catalogue.py")
 _SECTIONS = ("ingest", "model", "networks", "phases", "tuner")
 
@@ -76,6 +76,19 @@ def frozen_folder(settings: Settings, progress: Progress) -> Path:
             about = {"name": root.parent.name, "digest": digest, "encoders": plan.encoders}
             _freeze({**about, "stages": stages, "gold": _gold(settings), "folder": str(folder)}, root)
     return folder
+
+
+def run_front(settings: Settings, progress: Progress, until: str = LAST_STAGE) -> tuple[RunPlan, dict[str, str]]:
+    """Returns the plan of a run up to a stage, and the folder of each artifact, such as `Transform.transform_graph`.
+
+    Raises:
+        AisleError: a stage refused its input.
+    """
+    root = Path(settings.run.root)
+    with run_lock(root, ["aisle", *sys.argv[1:]], progress.say) as lock:
+        check_metadata(root)
+        plan = plan_run(settings)
+        return plan, run_in_child(plan, progress, lock, until=until)["paths"]
 
 
 def frozen_digest(plan: RunPlan) -> str:

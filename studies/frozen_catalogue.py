@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ class FrozenCatalogue:
         titles: `n` texts, empty where a product has none.
         is_test: bool `[n]`.
         true_nodes: int64 `[n]`, number of the true node in tree order, `NOT_IN_TREE`, or `NO_GOLD` where nobody knows.
+        fields: name to `n` texts, of what else groups of products share; a catalogue frozen by an earlier release has none.
         missing: products of the gold file that the feed doesn't hold or whose row was refused.
     """
 
@@ -45,6 +46,7 @@ class FrozenCatalogue:
     is_test: np.ndarray
     true_nodes: np.ndarray
     missing: int
+    fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def true_classes(self) -> np.ndarray:
@@ -74,6 +76,7 @@ def save_catalogue(catalogue: FrozenCatalogue, folder: Path) -> None:
         "missing": catalogue.missing,
         "product_ids": list(catalogue.product_ids),
         "titles": list(catalogue.titles),
+        "fields": {name: list(texts) for name, texts in catalogue.fields.items()},
     }
     unfinished = folder / f".{_ABOUT}"
     unfinished.write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
@@ -103,10 +106,18 @@ def load_catalogue(folder: Path) -> FrozenCatalogue:
             is_test=is_test,
             true_nodes=true_nodes,
             missing=int(about["missing"]),
+            fields={str(name): texts for name, texts in about.get("fields", {}).items()},
         )
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise CatalogueError(f"{folder}: this frozen catalogue can't be read: {error}. Remove it, and it is made again.") from None
-    sizes = {len(found.product_ids), len(found.titles), len(is_test), len(true_nodes), found.features.products.bag.shape[0]}
+    sizes = {
+        *map(len, found.fields.values()),
+        len(found.product_ids),
+        len(found.titles),
+        len(is_test),
+        len(true_nodes),
+        found.features.products.bag.shape[0],
+    }
     if len(sizes) != 1:
         raise CatalogueError(f"{folder}: its files are of {sorted(sizes)} products. Remove it, and it is made again.")
     classes = {len(found.taxonomy.exclusive), found.features.num_classes}

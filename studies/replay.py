@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from components.sampling.batch import pick
+from components.sampling.batch import group_numbers, open_rows, pick
 from components.sampling.contract import find_strategy
+from components.sampling.group_questions import find_groups, pick_groups
 from components.scored_pool import CANDIDATE, COMMITTEE_NODES, PoolManifest, ScoredPool
 from few_shot.evidence import NodeTexts, RuleEvidence
 from few_shot.frozen import FrozenFeatures
 from few_shot.learner import DEFAULTS, FewShotModel, FewShotParameters, learn
+from few_shot.partial_answers import PartialAnswers, partial_answers
 from few_shot.rule_evidence import NoRules
-from pipeline.demo.labeller import SimulatedLabeller
-from schemas.product import DEV
+from pipeline.demo.labeller import SimulatedLabeller, broader_nodes, group_answer
+from schemas.group_answers import QuestionRecord
+from schemas.label_event import IS, UNDER, LabelEvent
+from schemas.product import DEV, TITLE
 from schemas.settings import SamplingSettings, ScoringSettings
 from schemas.text import fold
 from studies.frozen_catalogue import NO_GOLD, FrozenCatalogue
@@ -43,6 +48,10 @@ class ReplaySettings:
         audit_share: of each batch, drawn at random.
         scored_products: unasked products scored in a round at most, drawn at random.
         wrong: share of wrong answers.
+        unsure: share of answers that only say `under` a broader node, of depth 2 at most.
+        learns_unsure: whether the learner reads these.
+        question_share: of each batch's decisions, about groups of products in the place of one.
+        product_seconds, question_seconds: what a person takes for a decision about a product, and about a group.
         with_rules, with_names: whether the learner may read them.
         within_dev: whether a part of dev is judged in the place of the test products, which nobody looks at then.
         learner: how it learns.
@@ -53,6 +62,11 @@ class ReplaySettings:
     audit_share: float = SamplingSettings().audit_share
     scored_products: int = 6000
     wrong: float = 0.0
+    unsure: float = 0.0
+    learns_unsure: bool = True
+    question_share: float = 0.0
+    product_seconds: float = 3.0
+    question_seconds: float = 9.0
     with_rules: bool = True
     with_names: bool = True
     within_dev: bool = False
@@ -63,6 +77,9 @@ class ReplaySettings:
         """How campaigns differ from plain ones, for people; empty where they don't."""
         said = (
             (f"{100 * self.wrong:g} % wrong", self.wrong > 0),
+            (f"{100 * self.unsure:g} % unsure", self.unsure > 0),
+            ("ignored", self.unsure > 0 and not self.learns_unsure),
+            (f"{100 * self.question_share:g} % group questions", self.question_share > 0),
             ("without rules", not self.with_rules),
             ("without names", not self.with_names),
             ("within dev", self.within_dev),
@@ -109,11 +126,27 @@ class ReplayCatalogue:
         dev = order[~catalogue.is_test[order]]
         self._members, self._group_of = dev, self.groups[dev]
 
+        self.fields = {name: np.array([text or None for text in texts], dtype=object) for name, texts in catalogue.fields.items()}
+        self.fields[TITLE] = np.array([title or None for title in catalogue.titles], dtype=object)
+
     def mates(self, row: int) -> np.ndarray:
         """Returns the dev products of a product's group, which share its answer as `LabelJoin` has it; itself included."""
         first, last = (np.searchsorted(self._group_of, self.groups[row], side) for side in ("left", "right"))
         members: np.ndarray = self._members[first:last]
         return members
+
+    def classes_said(self, kind: str, node_id: str) -> np.ndarray:
+        """Returns bool `[C]`, the classes that an answer about a group leaves; none where it is mixed."""
+        if kind == UNDER:
+            return self.classes_under(node_id)
+        named: np.ndarray = self.node_ids == node_id
+        return named
+
+    def classes_under(self, node_id: str) -> np.ndarray:
+        """Returns bool `[C]`, which classes lie at a node or below."""
+        taxonomy = self.catalogue.taxonomy
+        within: np.ndarray = np.isin(taxonomy.exclusive, taxonomy.subtree(node_id))
+        return within
 
     def probabilities(self, model: FewShotModel, rows: np.ndarray) -> np.ndarray:
         """Returns float32 `[len(rows), C]`."""
@@ -189,6 +222,34 @@ def campaign(replayed: ReplayCatalogue, strategy: str, seed: int, budgets: Seque
         yield one.point(ALL)
 
 
+@dataclass(frozen=True)
+class AskedGroup:
+    """A question about a group, and its answer.
+
+    Attributes:
+        id: of the question.
+        kind: of the group.
+        rows: its products.
+        allowed: bool `[C]`, the classes the answer leaves; none where it was mixed.
+    """
+
+    id: str
+    kind: str
+    rows: np.ndarray
+    allowed: np.ndarray
+
+    @property
+    def tells(self) -> bool:
+        """Whether it says anything."""
+        return bool(self.allowed.any())
+
+    def record(self, answers: np.ndarray) -> QuestionRecord:
+        """Returns how it stands beside the single answers `[n]`, -1 for none."""
+        own = answers[self.rows]
+        agreed = int(self.allowed[own[own >= 0]].sum())
+        return QuestionRecord(self.id, IS, "", len(self.rows), agreed, int((own >= 0).sum()) - agreed, False)
+
+
 class _Campaign:
     def __init__(self, replayed: ReplayCatalogue, strategy: str, seed: int) -> None:
         self._started_s, self._started_cpu_s = time.monotonic(), time.process_time()
@@ -197,58 +258,100 @@ class _Campaign:
         ids, pool = replayed.product_ids, replayed.pool
         self._class_of = {node_id: k for k, node_id in enumerate(replayed.node_ids.tolist())}
         truth = {ids[row]: replayed.node_ids[replayed.classes[row]] for row in pool.tolist()}
-        self._labeller = SimulatedLabeller(truth, replayed.settings.wrong, seed)
+        unsure = replayed.settings.unsure
+        broader = broader_nodes(replayed.catalogue.taxonomy) if unsure else None
+        self._labeller = SimulatedLabeller(truth, replayed.settings.wrong, seed, unsure_rate=unsure, broader=broader)
+        self._open: dict[int, np.ndarray] = {}  # Product to the classes that are left.
+        self._closed = np.zeros(len(ids), bool)  # Answered, if only in part: not to be asked again.
         self._named_classes = np.array([*replayed.node_ids, None], dtype=object)  # The last one is for -1.
         self._answers = np.full(len(ids), -1, np.int64)
         self._asked: list[int] = []
+        self._questions: list[AskedGroup] = []
         self._models: list[FewShotModel] = []  # The newest first.
         self._rounds, self._learn_s, self._round_learn_s = 0, 0.0, 0.0
 
     @property
     def num_asked(self) -> int:
         """Decisions so far."""
-        return len(self._asked)
+        return len(self._asked) + len(self._questions)
 
     def ask(self, count: int) -> None:
         """Picks a batch and answers it."""
-        unasked = self._replayed.pool[self._answers[self._replayed.pool] < 0]
+        before = self.num_asked
+        unasked = self._replayed.pool[~self._closed[self._replayed.pool]]
         if count < 1 or not len(unasked):
             return
         rng = np.random.default_rng((self._seed, self._rounds, _SAMPLE))
         scored = unasked
         if len(unasked) > self._replayed.settings.scored_products:
             scored = rng.choice(unasked, self._replayed.settings.scored_products, replace=False)
-        rows = np.sort(np.concatenate([scored, np.flatnonzero(self._answers >= 0)]))
+        rows = np.sort(np.concatenate([scored, np.flatnonzero(self._closed)]))
         pool = self._scored(rows)
         rng = np.random.default_rng((self._seed, self._rounds, _PICK))
-        items = pick(pool, self._strategy, count, self._replayed.settings.audit_share, rng)
+        self._ask_groups(rows, pool, int(count * self._replayed.settings.question_share + 0.5), rng)
+        items = pick(pool, self._strategy, count - (self.num_asked - before), self._replayed.settings.audit_share, rng)
         self._answer(rows[[item.row for item in items]])
         self._rounds += 1
+
+    def _ask_groups(self, rows: np.ndarray, pool: ScoredPool, count: int, rng: np.random.Generator) -> None:
+        if not count:
+            return
+        titles, taxonomy = group_numbers(pool), self._replayed.catalogue.taxonomy
+        spoken_for = np.isin(rows, [row for question in self._questions if question.tells for row in question.rows.tolist()])
+        candidates = open_rows(pool, titles)
+        candidates = candidates[~spoken_for[candidates]]
+        groups = find_groups(pool, candidates, titles[candidates], rng)
+        asked = frozenset(question.id for question in self._questions)
+        for picked in pick_groups(pool, groups, titles, count, rng, taxonomy.path, asked):
+            ids = [{"product_id": self._replayed.product_ids[row]} for row in rows[picked.examples].tolist()]
+            kind, node_id = group_answer([event.node_id for event in self._labeller.answer(ids, "", 0)], taxonomy)
+            allowed = self._replayed.classes_said(kind, node_id)
+            self._questions.append(AskedGroup(picked.group.question, picked.group.kind, rows[picked.group.rows], allowed))
 
     def _answer(self, rows: np.ndarray) -> None:
         ids = self._replayed.product_ids
         events = self._labeller.answer([{"product_id": ids[row]} for row in rows.tolist()], "", 0)
         for row, event in zip(rows.tolist(), events, strict=True):
-            mates = self._replayed.mates(row)
-            self._answers[mates] = np.where(self._answers[mates] < 0, self._class_of[event.node_id], self._answers[mates])
+            self._note(self._replayed.mates(row), event)
             self._asked.append(row)
+
+    def _note(self, rows: np.ndarray, event: LabelEvent) -> None:
+        self._closed[rows] = True
+        if event.kind == UNDER:
+            self._open |= dict.fromkeys(rows.tolist(), self._replayed.classes_under(event.node_id))
+        else:
+            self._answers[rows] = np.where(self._answers[rows] < 0, self._class_of[event.node_id], self._answers[rows])
 
     def answer_everything(self) -> None:
         """Gives every dev product with a truth an answer of its own."""
         rows = self._replayed.pool
         ids = self._replayed.product_ids
         events = self._labeller.answer([{"product_id": ids[row]} for row in rows.tolist()], "", 0)
-        self._answers[rows] = [self._class_of[event.node_id] for event in events]
+        self._open = {}
+        for row, event in zip(rows.tolist(), events, strict=True):
+            self._answers[row] = -1
+            self._note(np.array([row]), event)
         self._asked = rows.tolist()
 
     def refit(self) -> None:
         """Learns from the answers there are."""
         started_s = time.process_time()
         replayed = self._replayed
-        model = learn(replayed.features, self._answers, self._seed, replayed.settings.learner, unanswered=replayed.dev)
+        partial = self._partial() if self._open or self._questions else None
+        model = learn(replayed.features, self._answers, self._seed, replayed.settings.learner, unanswered=replayed.dev, partial=partial)
         self._models = [model, *self._models][:_COMMITTEE]
         self._round_learn_s = time.process_time() - started_s
         self._learn_s += self._round_learn_s
+
+    def _partial(self) -> PartialAnswers:
+        said = {row: (allowed, 0) for row, allowed in self._open.items() if self._replayed.settings.learns_unsure}
+        for number, question in enumerate(self._questions, 1):
+            if question.tells and not question.record(self._answers).dropped:
+                said = {**{row: (question.allowed, number) for row in question.rows.tolist() if not self._closed[row]}, **said}
+        rows = np.array(sorted(said), np.int64)
+        num_classes = len(self._replayed.node_ids)
+        allowed = np.array([said[row][0] for row in rows.tolist()], bool).reshape(-1, num_classes)
+        return partial_answers(rows, allowed, np.array([said[row][1] for row in rows.tolist()], np.int64))
 
     def _scored(self, rows: np.ndarray) -> ScoredPool:
         replayed = self._replayed
@@ -261,13 +364,14 @@ class _Campaign:
             product_ids=replayed.product_ids[rows],
             splits=np.full(len(rows), DEV, dtype=object),
             groups=replayed.group_keys[rows],
-            answered=answers >= 0,
+            answered=self._closed[rows],
             answer_nodes=self._named_classes[answers],
             title_keys=replayed.title_keys[rows],
             exclusive_nodes=replayed.node_ids[best],
             exclusive_probabilities=likely,
             exclusive_entropy=_entropy(probabilities),
             embeddings=latent / np.maximum(np.linalg.norm(latent, axis=1, keepdims=True), 1e-12),
+            fields={name: column[rows] for name, column in replayed.fields.items()} if replayed.settings.question_share else {},
             **(self._committee(rows) if COMMITTEE_NODES in self._strategy.columns else {}),
         )
 
@@ -281,6 +385,7 @@ class _Campaign:
     def point(self, budget: Budget) -> dict[str, Any]:
         """Returns the scores of the model there is, as a line of the study."""
         replayed, model = self._replayed, self._models[0]
+        named = self._answers[self._asked]
         scores = judge(
             replayed.probabilities(model, replayed.test), replayed.catalogue.true_nodes[replayed.test], replayed.catalogue.taxonomy
         )
@@ -291,14 +396,33 @@ class _Campaign:
             "seed": self._seed,
             "budget": budget,
             "answers": self.num_asked,
-            "nodes_seen": len(np.unique(self._answers[self._asked])),
+            "nodes_seen": len(np.unique(named[named >= 0])),
             **scores,
+            **self._about_questions(),
             "rounds": self._rounds,
             "trusts": model.trusts,
             "learn_cpu_seconds": round(self._round_learn_s, 3),
             "all_learn_cpu_seconds": round(self._learn_s, 1),
             "cpu_seconds": round(time.process_time() - self._started_cpu_s, 1),
             "seconds": round(time.monotonic() - self._started_s, 1),
+        }
+
+    def _about_questions(self) -> dict[str, Any]:
+        if not self._replayed.settings.question_share:
+            return {}
+        telling = [question for question in self._questions if question.tells]
+        dropped = [question for question in telling if question.record(self._answers).dropped]
+        truth = self._replayed.classes
+        right = sum(int(question.allowed[truth[question.rows]].sum()) for question in telling)
+        settings = self._replayed.settings
+        return {
+            "person_seconds": round(len(self._asked) * settings.product_seconds + len(self._questions) * settings.question_seconds, 1),
+            "questions": len(self._questions),
+            "questions_told": len(telling),
+            "questions_dropped": len(dropped),
+            "questions_by_kind": dict(sorted(Counter(question.kind for question in telling).items())),
+            "members": sum(len(question.rows) for question in telling),
+            "members_right": right,
         }
 
 

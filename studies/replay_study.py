@@ -70,6 +70,11 @@ def replay(args: argparse.Namespace) -> int:
         audit_share=args.audit_share,
         scored_products=args.scored_products,
         wrong=args.wrong,
+        unsure=args.unsure,
+        learns_unsure=not args.ignore_unsure,
+        question_share=args.question_share if args.questions == "mixed" else 0.0,
+        product_seconds=args.seconds[0],
+        question_seconds=args.seconds[1],
         with_rules=not args.without_rules,
         with_names=not args.without_names,
         within_dev=args.within_dev,
@@ -103,7 +108,17 @@ def replay(args: argparse.Namespace) -> int:
 
 def _made_by(catalogue: str, settings: ReplaySettings) -> str:
     """Returns a digest of what makes points comparable; the variant stands in each line and may differ."""
-    shared = dataclasses.replace(settings, wrong=0.0, with_rules=True, with_names=True, within_dev=False, learner=DEFAULTS)
+    shared = dataclasses.replace(
+        settings,
+        wrong=0.0,
+        unsure=0.0,
+        learns_unsure=True,
+        question_share=0.0,
+        with_rules=True,
+        with_names=True,
+        within_dev=False,
+        learner=DEFAULTS,
+    )
     text = json.dumps([catalogue, learner_code(), dataclasses.asdict(shared)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

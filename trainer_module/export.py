@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from few_shot.acceptance_file import ACCEPTANCE_FILE
 from schemas.taxonomy import Taxonomy
 from trainer_module.signatures import ServedModel
 
@@ -18,13 +19,15 @@ MODEL_FILE, HYPERPARAMETERS_FILE = "model.json", "hyperparameters.json"
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
 
 
-def export(served: ServedModel, folder: Path, model: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> None:
+def export(
+    served: ServedModel, folder: Path, model: Mapping[str, Any], hyperparameters: Mapping[str, Any], acceptance: Mapping[str, Any]
+) -> None:
     """Saves the model into `folder` and describes it in `assets.extra/`."""
     tf.saved_model.save(served, str(folder), signatures=served.signatures())
     _set_classify_method(folder / "saved_model.pb")
     extra = folder / EXTRA
     extra.mkdir(exist_ok=True)
-    for name, content in ((MODEL_FILE, model), (HYPERPARAMETERS_FILE, hyperparameters)):
+    for name, content in ((MODEL_FILE, model), (HYPERPARAMETERS_FILE, hyperparameters), (ACCEPTANCE_FILE, acceptance)):
         (extra / name).write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -116,7 +116,7 @@ def _run(
     teacher = build() if learns_from_unanswered(hyper) and not in_one_go else None
     tf.random.set_seed(seed)
     rng = np.random.default_rng(seed)
-    answered = data.answered[~validation[data.answered]]
+    answered = data.taught[~validation[data.taught]]
     rule_rows = _rule_rows(data, hyper, seed)
     if not len(data.answers):
         return network, [0.0 for _ in phases], None
@@ -130,11 +130,15 @@ def _run(
         stops_early = validation.any() and k == len(phases) - 1 and not in_one_go
         epochs.append(_run_phase(trainer, phase, answered, rule_rows, rng, stopper if stops_early else None, progress) if phase else 0.0)
     if isinstance(network, LearnsAnswers):
-        rules = data.rules if any(epochs) else sp.csr_matrix(data.rules.shape, dtype=np.float32)  # What wasn't learnt says nothing.
-        taught = replace(data, answers=np.where(validation, -1, data.answers), rules=rules)
+        taught = replace(taught_data(data, epochs), answers=np.where(validation, -1, data.answers))
         network.learn_answers(taught, nodes() if nodes else None, seed, progress)
         return network, epochs, validation_scores(network, data, np.flatnonzero(validation)) if validation.any() else None
     return trainer.fitted, epochs, stopper.best if validation.any() else None
+
+
+def taught_data(data: TrainingData, epochs: Sequence[float]) -> TrainingData:
+    """Returns the data without its rules where no phase was played: what wasn't learnt says nothing."""
+    return data if any(epochs) else replace(data, rules=sp.csr_matrix(data.rules.shape, dtype=np.float32))
 
 
 def _run_phase(
@@ -190,6 +194,12 @@ class _Stopper:
         for variable, value in zip(self._network.weights.values(), self._kept, strict=True):
             variable.assign(value)
         return self._best_epoch
+
+
+def logits_of(network: Network, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+    """Returns the exclusive head's logits of these products, float32 `[len(rows), C]`."""
+    blocks = [rows[start : start + _SCORED_AT_ONCE] for start in range(0, len(rows), _SCORED_AT_ONCE)]
+    return np.concatenate([network(data.inputs(block)).exclusive.numpy() for block in blocks])
 
 
 def validation_scores(network: Network, data: TrainingData, rows: np.ndarray) -> dict[str, float]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from few_shot.partial_answers import weighed
 from trainer_module.hyperparameters import HyperParameters
 from trainer_module.layout import NetworkInputs
-from trainer_module.losses import exclusive_loss, non_negative_rule_loss, weighted_rule_loss
+from trainer_module.losses import ExclusiveTargets, exclusive_loss, non_negative_rule_loss, weighted_rule_loss
 from trainer_module.optimizer import LazyAdam
 from trainer_module.schedule import Batch
 from trainer_module.training_data import TrainingData
@@ -24,6 +25,9 @@ class GradientSteps:
         coverage = np.asarray(data.rules.mean(axis=0)).ravel() if data.rules.shape[0] else np.zeros(num_nodes)
         self._priors = tf.constant(np.minimum(coverage * hyper.class_prior, 0.9), tf.float32)
         self._class_weights = tf.constant(class_weights(data.answers[data.answered], network_width(network, data), hyper.class_weights))
+        self._partial = None
+        if data.partial is not None and len(data.partial):
+            self._partial = weighed(data.partial, hyper.member_weight, hyper.question_weight)
         self._step = tf.function(self._one_step, reduce_retracing=True)
 
     @property
@@ -36,7 +40,7 @@ class GradientSteps:
         inputs = self.data.inputs(batch.rows)
         self._step(
             inputs,
-            tf.constant(self.data.answers[batch.rows]),
+            self.targets(batch.rows),
             tf.constant(batch.exclusive),
             tf.constant(self.data.rule_targets(batch.rows)),
             tf.constant(batch.rule_based),
@@ -44,10 +48,22 @@ class GradientSteps:
             tf.constant(rule_loss_weight, tf.float32),
         )
 
+    def targets(self, rows: np.ndarray) -> ExclusiveTargets:
+        """Returns what people said of these products."""
+        classes, weights = self.data.answers[rows], np.ones(len(rows), np.float32)
+        if self._partial is None:
+            return ExclusiveTargets(tf.constant(classes), tf.zeros([len(rows), 0], tf.bool), tf.constant(weights))
+        allowed = np.zeros((len(rows), self._partial.allowed.shape[1]), bool)
+        places = np.minimum(np.searchsorted(self._partial.rows, rows), len(self._partial) - 1)
+        is_open = (self._partial.rows[places] == rows) & (classes < 0) if len(self._partial) else np.zeros(len(rows), bool)
+        allowed[is_open], weights[is_open] = self._partial.allowed[places[is_open]], self._partial.weights[places[is_open]]
+        weights[(classes < 0) & ~is_open] = 0.0  # A member of a group that was left out.
+        return ExclusiveTargets(tf.constant(classes), tf.constant(allowed), tf.constant(weights))
+
     def _one_step(
         self,
         inputs: NetworkInputs,
-        classes: tf.Tensor,
+        said: ExclusiveTargets,
         trains_exclusive: tf.Tensor,
         targets: tf.Tensor,
         trains_rules: tf.Tensor,
@@ -56,20 +72,20 @@ class GradientSteps:
     ) -> None:
         with tf.GradientTape() as tape:
             outputs = self.network(inputs, training=True)
-            loss = self._loss_of_both_heads(outputs, classes, trains_exclusive, targets, trains_rules, rule_loss_weight)
+            loss = self._loss_of_both_heads(outputs, said, trains_exclusive, targets, trains_rules, rule_loss_weight)
         self._optimizer.apply(tape.gradient(loss, self._variables), self._variables, learning_rate)
 
     def _loss_of_both_heads(
         self,
         outputs: NetworkOutputs,
-        classes: tf.Tensor,
+        said: ExclusiveTargets,
         trains_exclusive: tf.Tensor,
         targets: tf.Tensor,
         trains_rules: tf.Tensor,
         rule_loss_weight: tf.Tensor,
     ) -> tf.Tensor:
-        weights = trains_exclusive * tf.gather(self._class_weights, tf.maximum(classes, 0))
-        loss = exclusive_loss(outputs.exclusive, classes, weights)
+        of_classes = tf.where(said.classes >= 0, tf.gather(self._class_weights, tf.maximum(said.classes, 0)), said.weights)
+        loss = exclusive_loss(outputs.exclusive, said, trains_exclusive * of_classes)
         if self.hyper.rule_loss == "non_negative":
             return loss + rule_loss_weight * non_negative_rule_loss(outputs.rule_based, targets, trains_rules, self._priors)
         return loss + rule_loss_weight * weighted_rule_loss(outputs.rule_based, targets, trains_rules, self.hyper.unlabelled_weight)

@@ -61,6 +61,8 @@ class HyperParameters:
             a teacher must remember a small part: at 0.99 it was still half what it was before the phase.
         unanswered_share: unanswered products a step, as a share of `batch_size`, where one of their weights isn't 0.
         unanswered_products: drawn once for the family few_shot at most, where one of their weights isn't 0.
+        member_weight: of a product whose group people answered, beside 1 for one that they answered itself.
+        question_weight: of all products of such a group together; 0 leaves groups out.
     """
 
     embedding_size: int = 128
@@ -86,6 +88,8 @@ class HyperParameters:
     propagation: float = 0.0
     unanswered_share: float = 1.0
     unanswered_products: int = 2_000
+    member_weight: float = 0.5
+    question_weight: float = 5.0
 
     def to_json(self) -> str:
         """Returns every value as indented JSON."""
@@ -113,6 +117,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "propagation": (0, 100),
     "unanswered_share": (0.01, 100),
     "unanswered_products": (1, 20_000),
+    "member_weight": (0, 1),
+    "question_weight": (0, 1000),
 }
 
 

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 
-def exclusive_loss(logits: tf.Tensor, classes: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+class ExclusiveTargets(NamedTuple):
+    """What people said of n products.
+
+    Attributes:
+        classes: int64 `[n]`, -1 where no class is known.
+        allowed: bool `[n, C]`, the classes that are left where an answer leaves several, none elsewhere; `[n, 0]` where no answer does.
+        weights: float32 `[n]` of these, 1 elsewhere.
+    """
+
+    classes: tf.Tensor
+    allowed: tf.Tensor
+    weights: tf.Tensor
+
+
+def exclusive_loss(logits: tf.Tensor, targets: ExclusiveTargets, weights: tf.Tensor) -> tf.Tensor:
     """Returns the mean cross-entropy of the answered products, 0 when there are none.
+
+    Of an answer that leaves several classes, the negative logarithm of the probability of all that are left.
 
     Args:
         logits: float32 `[n, C]`.
-        classes: int64 `[n]`; anything where the weight is 0.
+        targets: what people said; anything where the weight is 0.
         weights: float32 `[n]`, 0 where nobody answered.
+
+    Source:
+        Jin and Ghahramani 2003, Learning with multiple labels, NeurIPS 15.
     """
-    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(classes, 0), logits)
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(targets.classes, 0), logits)
+    if targets.allowed.shape[1] != 0:
+        is_open = (targets.classes < 0) & tf.reduce_any(targets.allowed, axis=1)
+        among = tf.where(targets.allowed | ~is_open[:, None], logits, logits.dtype.min)
+        marginal = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_logsumexp(among, axis=1)
+        entropy = tf.where(is_open, marginal, entropy)
     return tf.reduce_sum(entropy * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
 
 

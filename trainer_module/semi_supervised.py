@@ -8,7 +8,7 @@ import tensorflow as tf
 from trainer_module.gradient_steps import GradientSteps
 from trainer_module.hyperparameters import HyperParameters
 from trainer_module.layout import NetworkInputs
-from trainer_module.losses import consistency_loss, entropy_loss
+from trainer_module.losses import ExclusiveTargets, consistency_loss, entropy_loss
 from trainer_module.schedule import Batch, joined_by
 from trainer_module.training_data import TrainingData
 from trainer_module.zoo.contract import Network
@@ -46,7 +46,7 @@ class SemiSupervisedSteps(GradientSteps):
     def __init__(self, network: Network, teacher: Network, data: TrainingData, hyper: HyperParameters, num_nodes: int, seed: int) -> None:
         super().__init__(network, data, hyper, num_nodes)
         self._teacher = teacher
-        self._unanswered = np.flatnonzero(data.answers < 0)
+        self._unanswered = np.setdiff1d(np.arange(len(data.answers)), data.taught)
         self._num_drawn = max(1, round(hyper.batch_size * hyper.unanswered_share)) if len(self._unanswered) else 0
         self._rng = np.random.default_rng((seed, _DRAWS))
         self._num_steps = 0
@@ -77,7 +77,7 @@ class SemiSupervisedSteps(GradientSteps):
         self._semi_supervised_step(
             inputs,
             taught,
-            tf.constant(self.data.answers[batch.rows]),
+            self.targets(batch.rows),
             tf.constant(batch.exclusive),
             tf.constant(self.data.rule_targets(batch.rows)),
             tf.constant(batch.rule_based),
@@ -90,7 +90,7 @@ class SemiSupervisedSteps(GradientSteps):
         self,
         inputs: NetworkInputs,
         taught: tf.Tensor,
-        classes: tf.Tensor,
+        said: ExclusiveTargets,
         trains_exclusive: tf.Tensor,
         targets: tf.Tensor,
         trains_rules: tf.Tensor,
@@ -100,7 +100,7 @@ class SemiSupervisedSteps(GradientSteps):
     ) -> None:
         with tf.GradientTape() as tape:
             outputs = self.network(inputs, training=True)
-            loss = self._loss_of_both_heads(outputs, classes, trains_exclusive, targets, trains_rules, rule_loss_weight)
+            loss = self._loss_of_both_heads(outputs, said, trains_exclusive, targets, trains_rules, rule_loss_weight)
             if self.hyper.entropy_weight > 0:
                 unanswered = 1.0 - trains_exclusive - trains_rules
                 loss += self.hyper.entropy_weight * entropy_loss(outputs.exclusive, unanswered)

@@ -10,6 +10,7 @@ import tensorflow_transform as tft
 
 from schemas.features import CATEGORICAL, DENSE, NUMERIC, SEQUENCE, TEXT
 from schemas.product import ANSWER_NODE, RULE_NODES
+from trainer_module.accepting import Accepting
 from trainer_module.layout import Layout
 from trainer_module.preprocessing import IDS, PRESENT, VALUE, VALUE_ID, VECTOR, WEIGHTS, transformed_name
 from trainer_module.training_data import node_table
@@ -36,6 +37,7 @@ class ServedModel(tf.Module):
         layout: which column is which.
         tree: the taxonomy's arrays.
         top_k: nodes returned for each head.
+        accepting: says which products need no person.
         encoders: what makes vectors of raw fields, as `pipeline.encoder_inputs.read_encoders` describes it.
 
     Raises:
@@ -49,10 +51,12 @@ class ServedModel(tf.Module):
         layout: Layout,
         tree: Tree,
         top_k: int,
+        accepting: Accepting,
         encoders: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__()
         self._network, self._layout, self._config = network, layout, layout.features
+        self._accepting = accepting
         self._vectors = VectorInputs(encoders, layout.features)
         self.transform_layer = transform_output.transform_features_layer()
         self._node_ids, self._exclusive_ids = tf.constant(tree.node_ids), tf.constant(tree.exclusive_ids)
@@ -117,6 +121,7 @@ class ServedModel(tf.Module):
             "rule_based_nodes": tf.gather(self._node_ids, nodes),
             "rule_based_probabilities": tf.identity(best_rules),
             "embedding": _unit(outputs.embedding),
+            **self._accepting(outputs.exclusive),
             **read.said,
         }
 

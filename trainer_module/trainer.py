@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from few_shot.acceptance_file import as_json
+from schemas.label_event import read_label_events
+from trainer_module.acceptance import choose_acceptance, picked_groups, promise_of, subtrees
+from trainer_module.accepting import Accepting
 from trainer_module.export import EXTRA, described, export
 from trainer_module.family_comparison import compare_families
-from trainer_module.fitting import FitReport, fit
+from trainer_module.fitting import FitReport, fit, taught_data
 from trainer_module.hyperparameters import hyperparameters
 from trainer_module.preparation import prepared
 from trainer_module.signatures import ServedModel
@@ -43,8 +47,22 @@ def run_fn(fn_args: FnArgs) -> None:
         "trainer family=%s answers=%d rule_products=%d epochs=%s",
         family, report.num_answers, report.num_rule_products, "+".join(f"{count:.0f}" for count in report.epochs),
     )  # fmt: skip
+    ranges, events = subtrees(ready.tree, ready.taxonomy), read_label_events(Path(config["labels"])) if config.get("labels") else ()
+    taught = taught_data(ready.data, report.epochs)
+    acceptance = choose_acceptance(
+        network, taught, ranges, promise_of(config), picked_groups(events), config["seed"],
+        refit=lambda data: fitted(family, data)[0], nodes=lambda: ready.nodes,
+    )  # fmt: skip
     folder, encoders = Path(fn_args.serving_model_dir), config.get("encoders", [])
-    served = ServedModel(network, ready.transform_output, ready.layout, ready.tree, config["top_k"], encoders)
+    served = ServedModel(
+        network,
+        ready.transform_output,
+        ready.layout,
+        ready.tree,
+        config["top_k"],
+        Accepting(acceptance.policy, ranges, ready.tree.node_ids),
+        encoders,
+    )
     dimension = int(network(ready.data.inputs(np.zeros(min(1, len(ready.data.answers)), np.int64))).embedding.shape[1])
     export(
         served,
@@ -58,5 +76,6 @@ def run_fn(fn_args: FnArgs) -> None:
             "fit": asdict(report),
             "comparison": asdict(comparison),
         },
+        as_json(acceptance),
     )
     save_weights(folder / EXTRA, family, network, ready.axis_names)

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from components.evaluation.acceptance_metrics import acceptance_metrics
 from components.evaluation.comparison import changes, pick_examples
 from components.evaluation.judgements import Judgement, write_judgements
-from components.evaluation.scoring import JudgedProducts, ScoringModel, score_split, scores_of
+from components.evaluation.scoring import EXTRA, JudgedProducts, ScoringModel, score_split, scores_of
 from components.evaluation.wide_metrics import BoolArray, ProductFacts, clean, product_facts, wide_metrics
+from few_shot.acceptance_file import ACCEPTANCE_FILE, read_acceptance
 from schemas.taxonomy import Taxonomy
 
 FORMAT_VERSION = 1
@@ -30,8 +32,9 @@ def evaluate(
 
     Each model is judged in its own tree, the one its `assets.extra/model.json` names; the answers are the same node
     ids. Beyond `wide_metrics` there are `format_version`, `products` (how many were read, judged and ruled), `notes`
-    (sentences a reader must know), `baseline` (the other model's metrics or None), `changes` (as `comparison.changes`,
-    or None) and `examples`: `worst_nodes` (node id to products), `became_right`, `became_wrong`.
+    (sentences a reader must know), `acceptance` (as `acceptance_metrics`, or None where the model says nothing of it),
+    `baseline` (the other model's metrics or None), `changes` (as `comparison.changes`, or None) and `examples`: `worst_nodes`
+    (node id to products), `became_right`, `became_wrong`.
 
     Args:
         split: folder of labelled examples, such as `Split-test`.
@@ -52,10 +55,13 @@ def evaluate(
         scores = [scores_of(products, heads, scorer.taxonomy) for heads, scorer in zip(found, models, strict=True)]
         facts = [product_facts(part, scorer.taxonomy) for part, scorer in zip(scores, models, strict=True)]
         wide = [wide_metrics(*parts) for parts in zip(scores, (scorer.taxonomy for scorer in models), facts, strict=True)]
+        acceptance = read_acceptance(model / EXTRA / ACCEPTANCE_FILE)
+        accepting = acceptance_metrics(acceptance, scores[0], products.groups, candidate.taxonomy) if acceptance else None
     result: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "products": {"read": products.read, "judged": int(facts[0].answered.sum()), "ruled": int((facts[0].rule_true > 0).sum())},
         **wide[0],
+        "acceptance": accepting,
         "notes": list(_notes(facts[0], models, taxonomy)),
         "baseline": {name: wide[1][name] for name in _OF_BASELINE} if baseline else None,
         "changes": _changes(facts, candidate.taxonomy) if baseline else None,

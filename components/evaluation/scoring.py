@@ -22,6 +22,7 @@ from schemas.product import (
     DESCRIBING_FIELDS,
     DESCRIPTION,
     GENDER,
+    GROUP,
     ID,
     IMAGE,
     MERCHANT_CATEGORY,
@@ -37,6 +38,7 @@ from schemas.taxonomy import Node, Taxonomy
 # What a product may lack; the id is always there, shop and network come with the feed.
 OPTIONAL_FIELDS = (TITLE, BRAND, CATEGORY, MERCHANT_CATEGORY, DESCRIPTION, GENDER, SIZE, COLOUR, PRICE, IMAGE)
 SIGNATURE = "score_all"
+EXTRA = "assets.extra"
 HEADS = ("exclusive", "rule_based")
 
 
@@ -44,15 +46,16 @@ HEADS = ("exclusive", "rule_based")
 class JudgedProducts:
     """Products that a person answered or a rule put somewhere; n products, in the order of the files.
 
-    `titles` are as people are shown them, see `shown_title`; `answers` holds node ids, empty where nobody answered;
-    `rule_rows` and `rule_nodes` are pairs of product number and node id; `missing` has the fields that some products have
-    and some lack; `read` counts all products of the split.
+    `titles` are as people are shown them, see `shown_title`; `answers` holds node ids, empty where nobody answered; `groups` are
+    numbers, equal for near-duplicates; `rule_rows` and `rule_nodes` are pairs of product number and node id; `missing` has the
+    fields that some products have and some lack; `read` counts all products of the split.
     """
 
     ids: list[str]
     titles: list[str]
     shops: list[str]
     answers: list[str]
+    groups: IntArray
     depths: IntArray
     rule_rows: IntArray
     rule_nodes: list[str]
@@ -110,7 +113,7 @@ def model_taxonomy(folder: Path) -> Taxonomy:
     Raises:
         ModelError: the file is missing or isn't what docs/contracts.md says.
     """
-    path = folder / "assets.extra" / "model.json"
+    path = folder / EXTRA / "model.json"
     try:
         nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
         return Taxonomy([Node(node["id"], node["parent_id"], node["name"], bool(node["exclusive"])) for node in nodes], str(path))
@@ -172,7 +175,7 @@ def _blocks(files: Sequence[str], block_products: int) -> Iterator[np.ndarray]:
 
 
 def _parse(serialized: np.ndarray) -> dict[str, Any]:
-    texts = (ID, SHOP, ANSWER_NODE, *(field for field in OPTIONAL_FIELDS if field != PRICE))
+    texts = (ID, SHOP, ANSWER_NODE, GROUP, *(field for field in OPTIONAL_FIELDS if field != PRICE))
     spec: dict[str, Any] = {name: tf.io.FixedLenFeature([], tf.string, "") for name in texts}
     spec[PRICE] = tf.io.FixedLenFeature([], tf.float32, float("nan"))
     spec[CATEGORY_DEPTH] = tf.io.FixedLenFeature([], tf.int64, 0)
@@ -184,7 +187,7 @@ def _parse(serialized: np.ndarray) -> dict[str, Any]:
     missing = {name: np.isnan(fields[name].numpy()) if name == PRICE else fields[name].numpy() == b"" for name in OPTIONAL_FIELDS}
     return {
         "kept": kept,
-        **{name: [text.decode() for text in fields[name].numpy()[kept]] for name in (ID, SHOP, ANSWER_NODE)},
+        **{name: [text.decode() for text in fields[name].numpy()[kept]] for name in (ID, SHOP, ANSWER_NODE, GROUP)},
         TITLE: _titles({name: values.numpy()[kept] for name, values in fields.items() if name in DESCRIBING_FIELDS}),
         CATEGORY_DEPTH: fields[CATEGORY_DEPTH].numpy()[kept],
         "rule_rows": rules.value_rowids().numpy(),
@@ -221,12 +224,20 @@ def _join(blocks: Sequence[Mapping[str, Any]]) -> JudgedProducts:
         titles=texts(TITLE),
         shops=texts(SHOP),
         answers=texts(ANSWER_NODE),
+        groups=_numbered(texts(GROUP), texts(ID)),
         depths=array(CATEGORY_DEPTH).astype(np.int64),
         rule_rows=np.concatenate(rows).astype(np.int64) if rows else np.zeros(0, np.int64),
         rule_nodes=texts(RULE_NODES),
         missing={name: flags for name, flags in missing.items() if flags.any() and not flags.all()},
         read=sum(len(block["kept"]) for block in blocks),
     )
+
+
+def _numbered(groups: Sequence[str], ids: Sequence[str]) -> np.ndarray:
+    """Returns numbers of groups; a product without one is alone."""
+    names = [f"group {group}" if group else f"product {product_id}" for group, product_id in zip(groups, ids, strict=True)]
+    found: np.ndarray = np.unique(np.array(names, dtype=object), return_inverse=True)[1].astype(np.int64)
+    return found
 
 
 def _mapped(spool: Path, number: int, model: ScoringModel, count: int) -> HeadScores:

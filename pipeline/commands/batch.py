@@ -1,4 +1,4 @@
-"""Shows, draws and answers batches of products to label, and says what their random part tells of quality: the verb `aisle batch`."""
+"""Shows, draws and answers batches of products, and says how good the model is and what more answers bring: the verb `aisle batch`."""
 
 from __future__ import annotations
 
@@ -13,26 +13,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.sampling_batch import ITEMS, BatchManifest, BatchSettings, read_batch
-from pipeline.audit_quality import as_json, audit_quality, left_out_text, quality_rows
+from components.batch_files import ITEMS, KIND, QUESTION_KIND, BatchManifest, question_of, read_batch
+from components.sampling_batch import BatchSettings
+from few_shot.quality_estimate import as_json
+from few_shot.stopping_advice import NEXT_ANSWERS
+from pipeline.audit_quality import audit_quality, left_out_text, quality_rows
 from pipeline.batch_drawing import draw_from_latest_run
+from pipeline.commands.asked import asked
 from pipeline.commands.options import are_settings_named, positive, settings_of, settings_parent
 from pipeline.demo.labeller import SimulatedLabeller
+from pipeline.inputs import read_taxonomy, resolved
+from pipeline.more_answers import AUDITS, SOURCES, Point, advice_of, advice_text, audited_points, point_rows, run_points
+from pipeline.more_answers import as_json as more_answers_json
 from pipeline.results import latest_folder
+from pipeline.run_records import list_runs
 from schemas.errors import LabelError, SamplingError, SettingsError
 from schemas.label_event import write_label_events
+from schemas.settings import Settings
 from schemas.shown_title import shown_title
 
 EPILOG = """examples:
   aisle batch show --config demo/aisle.yaml
   aisle batch draw --config demo/aisle.yaml --subtree "Fashion > Shoes" --shop acme
   aisle batch draw --config demo/aisle.yaml --strategy rare_nodes --size 100 --out new-batch
+  aisle batch draw --config demo/aisle.yaml --questions 10
   aisle batch answer --config demo/aisle.yaml --truth demo/truth.tsv --out answers.jsonl
   aisle labels import answers.jsonl --config demo/aisle.yaml
   aisle batch quality --config demo/aisle.yaml
+  aisle batch advice --config demo/aisle.yaml --more 250
 
 BATCH is the folder a run names at its end; without it, --config finds the latest run's.
 --truth is a TSV with product_id and node_id, such as a case's gold.tsv."""
+_MOST_RUNS = 1_000
 _SHOWN_TITLE, _SHOWN_REASON, _SHOWN_SUGGESTIONS = 44, 60, 2
 
 
@@ -54,12 +66,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drawing.add_argument("--shop", metavar="NAME", help="only products of this shop")
     drawing.add_argument("--strategy", metavar="NAME", help="instead of sampling.strategy")
     drawing.add_argument("--size", type=positive, metavar="N", help="instead of sampling.batch_size")
+    drawing.add_argument(
+        "--questions", type=_whole, default=0, metavar="N", help="items about groups of products, five of which are shown (default 0)"
+    )
     drawing.add_argument("--seed", type=_seed, metavar="N", help="instead of run.seed")
     drawing.add_argument("--out", metavar="FOLDER", help="where the batch goes (default: batches/ID below run.root)")
     drawing.add_argument("--json", action="store_true", help="write JSON")
 
     judging = actions.add_parser("quality", parents=[common], help="estimate how often the model is right, from audit answers alone")
     judging.add_argument("--json", action="store_true", help="write JSON")
+
+    advising = actions.add_parser(
+        "advice", parents=[common], help="say what the next answers are expected to gain, from how quality grew so far"
+    )
+    advising.add_argument("--more", type=positive, default=NEXT_ANSWERS, metavar="N", help=f"answers to come (default {NEXT_ANSWERS})")
+    advising.add_argument(
+        "--from",
+        dest="source",
+        choices=SOURCES,
+        default=AUDITS,
+        help="audits: answers on random products (the default); runs: the test products of each run below run.root",
+    )
+    advising.add_argument("--json", action="store_true", help="write JSON")
 
     answering = actions.add_parser("answer", parents=[shared, common], help="let the simulated labeller answer every item")
     answering.add_argument("--truth", required=True, metavar="FILE", help="TSV with product_id and node_id")
@@ -82,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
         return _draw(args)
     if args.batch_action == "quality":
         return _quality(args)
+    if args.batch_action == "advice":
+        return _advice(args)
     items, manifest = _batch(_named(args))
     return _ACTIONS[args.batch_action](args, items, manifest)
 
@@ -98,7 +128,7 @@ def _draw(args: argparse.Namespace) -> int:
     draw = BatchSettings(
         sampling.strategy, args.size or sampling.batch_size, sampling.audit_share, seed, sampling.subtree, sampling.shop
     )  # fmt: skip
-    drawn = draw_from_latest_run(settings, draw, Path(args.out) if args.out else None)
+    drawn = draw_from_latest_run(settings, draw, Path(args.out) if args.out else None, args.questions)
     if args.json:
         _write(json.dumps({**vars(drawn.manifest), "folder": str(drawn.folder)}, ensure_ascii=False))
         return 0
@@ -121,6 +151,26 @@ def _quality(args: argparse.Namespace) -> int:
     return 0
 
 
+def _advice(args: argparse.Namespace) -> int:
+    if not are_settings_named(args):
+        raise SettingsError("no settings are named. Pass --config FILE, so that the label events are found.")
+    settings = settings_of(args)
+    points = audited_points(settings) if args.source == AUDITS else _points_of_runs(settings)
+    found = advice_of(points, args.source, args.more, settings.run.seed)
+    if args.json:
+        _write(json.dumps(more_answers_json(points, args.source, found)))
+        return 0
+    for line in aligned(list(point_rows(points))):
+        _write(line)
+    _write(advice_text(found))
+    return 0
+
+
+def _points_of_runs(settings: Settings) -> Sequence[Point]:
+    with asked(settings) as where:
+        return run_points(list_runs(where.lineage, where.root, where.live_version, _MOST_RUNS))
+
+
 def _named(args: argparse.Namespace) -> Path:
     if args.batch:
         return Path(args.batch)
@@ -135,7 +185,9 @@ def _batch(path: Path) -> tuple[list[dict[str, Any]], BatchManifest]:
         raise SamplingError(f"{path}: there is no {ITEMS} here. Name the batch folder that a run printed at its end.")
     items, manifest = read_batch(folder)
     for number, item in enumerate(items, 1):
-        if not isinstance(item, dict) or not item.get("product_id"):
+        if isinstance(item, dict) and item.get(KIND) == QUESTION_KIND:
+            question_of(item, f"{folder / ITEMS}:{number}", manifest.batch_id, manifest.version)
+        elif not isinstance(item, dict) or not item.get("product_id"):
             raise SamplingError(f"{folder / ITEMS}:{number}: this isn't an object with a product_id. Let a run write the batch again.")
     return items, manifest
 
@@ -155,10 +207,11 @@ def _show(args: argparse.Namespace, items: Sequence[Mapping[str, Any]], manifest
 
 
 def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
-    score = item.get("score")
+    score, is_question = item.get("score"), item.get(KIND) == QUESTION_KIND
+    title = f"{len(item['members'])} products, as {shown_title(item['examples'][0])}" if is_question else shown_title(item)
     return (
-        str(item["product_id"]),
-        _shortened(shown_title(item), _SHOWN_TITLE),
+        str(item["question"] if is_question else item["product_id"]),
+        _shortened(title, _SHOWN_TITLE),
         f"{score:.3f}" if isinstance(score, (int, float)) else "",
         str(item.get("stream") or ""),
         _shortened(str(item.get("reason") or ""), _SHOWN_REASON),
@@ -191,7 +244,14 @@ def _answer(args: argparse.Namespace, items: Sequence[Mapping[str, Any]], manife
     labeller = SimulatedLabeller(read_truth(Path(args.truth)), args.wrong_answer_rate, args.seed, args.labeller)
     # What was shown names the strategy, which only the manifest knows.
     asked = [{**item, "strategy": manifest.strategy, "version": manifest.version} for item in items]
-    events = list(labeller.answer(asked, manifest.batch_id, time.time_ns() // 1_000_000))
+    started_at_ms = time.time_ns() // 1_000_000
+    events = list(labeller.answer((item for item in asked if item.get(KIND) != QUESTION_KIND), manifest.batch_id, started_at_ms))
+    groups = [question_of(item, args.out, manifest.batch_id, manifest.version) for item in asked if item.get(KIND) == QUESTION_KIND]
+    if groups:
+        if not are_settings_named(args):
+            raise SettingsError("the batch asks about groups of products. Pass --config FILE, for the tree that answers are nodes of.")
+        taxonomy = read_taxonomy(resolved(settings_of(args)))
+        events += [event for group in groups for event in labeller.answer_group(group, taxonomy, started_at_ms)]
     _write_events(Path(args.out), events)
     kinds = Counter(event.kind for event in events)
     if args.json:
@@ -244,6 +304,12 @@ def _write(line: str) -> None:
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**31:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from 0 to {2**31 - 1}")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or len(text) > 6:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from 0 to 999,999")
     return int(text)
 
 

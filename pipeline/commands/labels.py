@@ -8,22 +8,32 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TextIO
 
+from components.batch_files import questions_of
+from pipeline.case_folder import with_case_folder
 from pipeline.commands.options import are_settings_named, positive, settings_of, settings_parent
 from schemas.errors import LabelError, SettingsError, one_line
-from schemas.label_event import RETRACT, LabelEvent, read_label_events, standing_events, write_label_events
+from schemas.group_answers import DROPPED, QuestionRecord, parse_answer_line, question_records
+from schemas.label_event import GROUP, RETRACT, LabelEvent, read_label_events, standing_events, write_label_events
+from schemas.taxonomy import load_taxonomy
 from stores.sqlite_label_events import SqliteLabelEventStore
 
 EPILOG = """examples:
   aisle labels import answers.jsonl --config demo/aisle.yaml
   aisle labels list --product 4711 --store labels.sqlite
+  aisle labels list --questions --config demo/aisle.yaml
   aisle labels retract 3f2c --labeller ann --store labels.sqlite
+  aisle labels retract --question q-1f0a --labeller ann --store labels.sqlite
+  aisle labels import answers.jsonl --batch demo/batch --config demo/aisle.yaml
   aisle labels export - --store labels.sqlite | gzip > backup.jsonl.gz
 
 A label event is one JSON line: event_id, answered_at_ms, labeller, product_id, kind, and node_id where the kind needs one.
+An answer about a group of products names the question of its batch in the place of a product, and may be "mixed"; each member
+gets an event of it.
 The store is --store, else labels.store of the settings.
 Importing a file again adds nothing. Nothing is ever removed: a retraction is an event, too."""
 
@@ -40,13 +50,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     importing = actions.add_parser("import", parents=parents, help="append the events of a JSON-lines file; safe to repeat")
     importing.add_argument("file", metavar="FILE", help="JSON lines; - for standard input")
+    importing.add_argument(
+        "--batch",
+        action="append",
+        default=[],
+        metavar="BATCH",
+        help="folder of a batch whose questions about groups the file answers",
+    )
     exporting = actions.add_parser("export", parents=parents, help="write all events as JSON lines")
     exporting.add_argument("file", metavar="FILE", nargs="?", default="-", help="where to; - (the default) for standard output")
     listing = actions.add_parser("list", parents=parents, help="show the latest events, and which of them stand")
     listing.add_argument("--product", metavar="ID", help="only events about this product")
+    listing.add_argument("--question", metavar="ID", help="only events that answer this question about a group")
+    listing.add_argument("--questions", action="store_true", help="show the answers about groups, a line each, and how each stands")
     listing.add_argument("--limit", type=positive, default=50, metavar="N", help="how many, counted from the latest (default 50)")
     retracting = actions.add_parser("retract", parents=parents, help="take an answer back; the product's earlier answer stands again")
-    retracting.add_argument("event_id", metavar="EVENT_ID")
+    retracting.add_argument("event_id", metavar="EVENT_ID", nargs="?")
+    retracting.add_argument("--question", metavar="ID", help="instead of one event, all that answer this question about a group")
     retracting.add_argument("--labeller", required=True, metavar="NAME", help="who takes it back")
 
 
@@ -74,7 +94,8 @@ def write(text: str, stream: TextIO | None = None) -> None:
 
 def _import(args: argparse.Namespace, path: Path) -> int:
     source = Path("/dev/stdin" if args.file == "-" else args.file)
-    events = list(read_label_events(source))
+    asked = {question.question: question for folder in args.batch for question in questions_of(Path(folder))}
+    events = list(read_label_events(source, lambda line, place: parse_answer_line(line, place, asked)))
     with SqliteLabelEventStore(path) as store:
         try:
             appended = store.append(events)
@@ -112,14 +133,49 @@ def _replace(target: Path, events: Iterable[LabelEvent]) -> int:
 
 def _list(args: argparse.Namespace, path: Path) -> int:
     with SqliteLabelEventStore(path, read_only=True) as store:
-        if args.product is None:
+        if args.questions:
+            return _list_questions(args, store)
+        if args.question is not None:
+            events = store.events_of_question(args.question)[-args.limit :]
+        elif args.product is None:
             events = list(store.events(max(0, store.count() - args.limit)))
         else:
             events = store.events_of(args.product)[-args.limit :]
         states = {product_id: _states(store.events_of(product_id)) for product_id in {event.product_id for event in events}}
+        if any(event.source == GROUP for event in events) and are_settings_named(args):
+            dropped = {record.question for record in _records(args, store) if record.state == DROPPED}
+            _drop(states, events, dropped)
     for event in events:
         state = states[event.product_id][event.event_id]
         write(_json({**json.loads(event.to_json()), "state": state}) if args.json else _line(event, state))
+    return 0
+
+
+def _drop(states: dict[str, dict[str, str]], events: Sequence[LabelEvent], dropped: set[str]) -> None:
+    for event in events:
+        if event.question in dropped and states[event.product_id][event.event_id] == "stands":
+            states[event.product_id][event.event_id] = DROPPED
+
+
+def _records(args: argparse.Namespace, store: SqliteLabelEventStore) -> list[QuestionRecord]:
+    settings = settings_of(args)
+    path = (with_case_folder(settings) if settings.catalogue.folder else settings).taxonomy.path
+    if not path:
+        raise SettingsError("no taxonomy is named. Set taxonomy.path: whether answers agree is a matter of it.")
+    return list(question_records(store.events(), load_taxonomy(Path(path))).values())
+
+
+def _list_questions(args: argparse.Namespace, store: SqliteLabelEventStore) -> int:
+    if not are_settings_named(args):
+        raise SettingsError("no settings are named. Pass --config FILE: whether answers agree is a matter of its taxonomy.")
+    for record in _records(args, store)[-args.limit :]:
+        about = asdict(record) | {"expected_agreement": round(record.expected_agreement, 4), "state": record.state}
+        if args.json:
+            write(_json(about))
+            continue
+        said = f"{record.kind} {record.node_id}".strip()
+        votes = f"{record.agreed} agree, {record.contradicted} contradict"
+        write("\t".join(map(one_line, [record.question, said, f"{record.members} products", votes, record.state])))
     return 0
 
 
@@ -142,10 +198,15 @@ def _line(event: LabelEvent, state: str) -> str:
     moment = datetime.fromtimestamp(event.answered_at_ms / 1000, timezone.utc)
     target = event.retracts if event.kind == RETRACT else event.node_id
     cells = [moment.strftime("%Y-%m-%dT%H:%M:%SZ"), event.event_id, event.labeller, event.product_id, event.kind, target, state]
+    cells += [event.question] if event.question else []
     return "\t".join(map(one_line, cells))  # An id may hold anything, a tab or a terminal's commands too.
 
 
 def _retract(args: argparse.Namespace, path: Path) -> int:
+    if bool(args.event_id) == bool(args.question):
+        raise SettingsError("aisle labels retract takes back one event or one question. Pass EVENT_ID, or --question ID.")
+    if args.question:
+        return _retract_question(args, path)
     with SqliteLabelEventStore(path) as store:
         target = store.get(args.event_id)
         if target is None:
@@ -161,8 +222,34 @@ def _retract(args: argparse.Namespace, path: Path) -> int:
     return 0
 
 
+def _retract_question(args: argparse.Namespace, path: Path) -> int:
+    with SqliteLabelEventStore(path) as store:
+        events = store.events_of_question(args.question)
+        if not events:
+            raise LabelError(f"{path}: there is no answer to a question {args.question!r}. See aisle labels list --questions for the ids.")
+        gone = {event.retracts for event in events if event.kind == RETRACT}
+        targets = [event for event in events if event.kind != RETRACT and event.event_id not in gone]
+        now_ms = time.time_ns() // 1_000_000
+        store.append([_retraction(target, args.labeller, uuid.uuid4().hex, now_ms) for target in targets])
+    if args.json:
+        write(_json({"question": args.question, "retracted": len(targets)}))
+    else:
+        write(f"retracted the answer to {args.question}: {len(targets)} products")
+    return 0
+
+
 def _retraction(target: LabelEvent, labeller: str, event_id: str, now_ms: int) -> LabelEvent:
-    return LabelEvent(event_id, now_ms, labeller, target.product_id, RETRACT, retracts=target.event_id, group=target.group)
+    return LabelEvent(
+        event_id,
+        now_ms,
+        labeller,
+        target.product_id,
+        RETRACT,
+        retracts=target.event_id,
+        group=target.group,
+        source=target.source,
+        question=target.question,
+    )
 
 
 def _json(value: Any) -> str:

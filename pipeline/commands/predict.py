@@ -31,10 +31,11 @@ EPILOG = """examples:
   aisle predict feed.jsonl.gz --config configs/case.yaml --set catalogue.folder=CATALOGUE --format tsv --top 1 | head
 
 FEED is read as the network's mapping says and cleaned as a run cleans it. Every usable row is one line, in the order of the
-file: id, node, its path and probability, the best --top nodes, the rules that fired with the node each names, and the version
-of the live model. A veto fires, too; a rule that one took away is marked vetoed. Refused rows are counted on standard error."""
+file: id, node, its path and probability, what needs no person (decision: accept, climb to an ancestor, or ask; accepted_node;
+confidence), the best --top nodes, the rules that fired with the node each names, and the version of the live model. A veto fires,
+too; a rule that one took away is marked vetoed. Refused rows are counted on standard error."""
 FORMATS = ("jsonl", "tsv")
-_COLUMNS = ("id", "node_id", "path", "probability", "rules", "top", "version")
+_COLUMNS = ("id", "node_id", "path", "probability", "decision", "accepted_node", "confidence", "rules", "top", "version")
 _PROGRESS_S = 2.0
 _BY_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".xml": "google_xml", ".parquet": "parquet"}
 
@@ -142,7 +143,12 @@ class _Formatter:
             {"node_id": node, "path": self.paths.get(node, node), "probability": round(probability, 6)}
             for node, probability in list(zip(prediction.nodes, prediction.probabilities, strict=True))[: self.top]
         ]
-        row = {"id": product[ID], **top[0], "top": top, "rules": self._rules(product), "version": self.version}
+        accepted = {
+            "decision": prediction.decision,
+            "accepted_node": prediction.accepted_node,
+            "confidence": round(prediction.confidence, 6),
+        }
+        row = {"id": product[ID], **top[0], **accepted, "top": top, "rules": self._rules(product), "version": self.version}
         return json.dumps(row, ensure_ascii=False) if self.format == "jsonl" else _tsv(row)
 
     def _rules(self, product: Product) -> list[dict[str, Any]]:

@@ -12,8 +12,12 @@ from schemas.settings import SamplingSettings
 EPILOG = """examples:
   aisle study replay --case CATALOGUE --strategies default random --seeds 20 --out replay.jsonl
   aisle study replay --case CATALOGUE --strategies default --budgets 0 250 1000 all --wrong 0.05 --out wrong.jsonl
+  aisle study replay --case CATALOGUE --strategies default --unsure 0.3 --out unsure.jsonl
+  aisle study replay --case CATALOGUE --strategies default --questions mixed --out mixed.jsonl
   aisle study replay --case CATALOGUE --learner propagation=0.5 --out replay.jsonl
   aisle study noise --case CATALOGUE --budgets 1000 all --out noise.jsonl
+  aisle study fields --case CATALOGUE --fields brand description --out fields.jsonl
+  aisle study objectives --case CATALOGUE --budgets 100 1000 --out objectives.jsonl
   aisle study acceptance --case CATALOGUE --budgets 1000 all --seeds 100 --out acceptance.jsonl
   aisle study advice replay.jsonl
   aisle study report replay.jsonl
@@ -32,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_replay(actions.add_parser("replay", help="simulate labelling campaigns, and score the model at each budget of answers"))
     noisy = actions.add_parser("noise", help="spoil a catalogue's feed in known ways, and say what each costs in hierarchical F1")
     _add_noise(noisy)
+    describing = actions.add_parser("fields", help="say what each field of the feed adds to the title")
+    _add_fields(describing)
+    _add_objectives(
+        actions.add_parser("objectives", help="compare what rules are worth as prior, as pre-training, interleaved, or not used")
+    )
     accepting = actions.add_parser("acceptance", help="promise a precision, and say how many predictions keep it without a person")
     _add_acceptance(accepting)
     advising = actions.add_parser("advice", help="test on replays what the advice to go on or to stop would have been worth")
@@ -57,6 +66,26 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="campaigns of each strategy (default 3)")
     parser.add_argument("--first-seed", type=_whole, default=0, metavar="N", help="the first of the seeds (default 0)")
     parser.add_argument("--wrong", type=_share, default=0.0, metavar="R", help="share of wrong answers, 0 to 1 (default 0)")
+    parser.add_argument(
+        "--unsure", type=_share, default=0.0, metavar="R", help="share of answers that say only under which node of depth 2 (default 0)"
+    )
+    parser.add_argument("--ignore-unsure", action="store_true", help="learn nothing from such answers, to see what they are worth")
+    parser.add_argument(
+        "--questions",
+        choices=("products", "mixed"),
+        default="products",
+        help="mixed: some decisions are about a group of products of which five are shown (default products)",
+    )
+    parser.add_argument(
+        "--question-share",
+        type=_share,
+        default=0.2,
+        metavar="R",
+        help="share of a batch that mixed asks about groups (default 0.2)",
+    )
+    parser.add_argument(
+        "--seconds", nargs=2, type=positive, default=[3, 9], metavar="N", help="of a person for a product and for a group (default 3 9)"
+    )
     parser.add_argument("--without-rules", action="store_true", help="hide the rules from the learner")
     parser.add_argument("--without-names", action="store_true", help="hide the names of the nodes from the learner")
     parser.add_argument(
@@ -98,6 +127,26 @@ def _add_noise(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="campaigns on each copy (default 1)")
     parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="of the noise (default 0)")
     parser.add_argument("--kinds", nargs="+", metavar="NAME", help="only these kinds of noise, as 'all together' (default: every kind)")
+
+
+def _add_fields(parser: argparse.ArgumentParser) -> None:
+    _add_case(parser)
+    parser.add_argument(
+        "--budgets", nargs="+", type=_budget, default=[0, 250, 1000], metavar="N", help="answers to judge at (default 0 250 1000)"
+    )
+    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="campaigns with each set of fields (default 3)")
+    parser.add_argument("--strategy", default="default", metavar="NAME", help="what picks the products (default: the one that ships)")
+    parser.add_argument("--fields", nargs="+", metavar="NAME", help="only these, each beside the title (default: all that features read)")
+
+
+def _add_objectives(parser: argparse.ArgumentParser) -> None:
+    _add_case(parser)
+    parser.add_argument("--budgets", nargs="+", type=positive, default=[100, 1000], metavar="N", help="random answers (default 100 1000)")
+    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="models of each (default 3)")
+    parser.add_argument("--ways", nargs="+", metavar="NAME", help="only these, as 'feed_forward, pre-training' (default: all)")
+    parser.add_argument(
+        "--rule-products", type=positive, default=20_000, metavar="N", help="products that rules are learnt from at most (default 20000)"
+    )
 
 
 def _add_acceptance(parser: argparse.ArgumentParser) -> None:
@@ -156,6 +205,8 @@ def _share(text: str) -> float:
 _ACTIONS = {
     "replay": ("studies.replay_study", "replay"),
     "noise": ("studies.noise_study", "noise"),
+    "fields": ("studies.fields_study", "fields"),
+    "objectives": ("studies.objectives_study", "objectives"),
     "acceptance": ("studies.acceptance_study", "acceptance"),
     "advice": ("studies.advice_study", "advice"),
     "report": ("studies.replay_study", "report"),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from schemas.errors import LabelError
-from schemas.label_event import CANNOT_TELL, IS, LabelEvent
+from schemas.group_answers import MIXED, GroupQuestion, member_events
+from schemas.label_event import CANNOT_TELL, IS, UNDER, LabelEvent
+from schemas.taxonomy import Taxonomy
 
 _MIN_DURATION_MS, _TYPICAL_DURATION_MS = 600, 2_500
 # A wrong answer is a suggestion that sounds right, if there is one, this often.
@@ -31,15 +33,27 @@ class SimulatedLabeller:
         wrong_answer_rate: share of answers that name another node of the truth, from 0 to 1.
         seed: of which answers are wrong.
         labeller: the name answers are given under.
+        unsure_rate: share of answers that only say `under` a broader node, from 0 to 1.
+        broader: node id to the broader one, as `broader_nodes` returns them; a node that isn't there is always named.
 
     Raises:
         LabelError: a rate out of range, or wrong answers wanted where the truth has one node only.
     """
 
-    def __init__(self, truth: Mapping[str, str], wrong_answer_rate: float = 0.0, seed: int = 0, labeller: str = "simulated") -> None:
-        if not 0.0 <= wrong_answer_rate <= 1.0:
-            raise LabelError(f"wrong answer rate {wrong_answer_rate} is out of range. Choose 0 to 1.")
+    def __init__(
+        self,
+        truth: Mapping[str, str],
+        wrong_answer_rate: float = 0.0,
+        seed: int = 0,
+        labeller: str = "simulated",
+        unsure_rate: float = 0.0,
+        broader: Mapping[str, str] | None = None,
+    ) -> None:
+        for what, rate in (("wrong answer", wrong_answer_rate), ("unsure", unsure_rate)):
+            if not 0.0 <= rate <= 1.0:
+                raise LabelError(f"{what} rate {rate} is out of range. Choose 0 to 1.")
         self._truth = truth
+        self._unsure_rate, self._broader = unsure_rate, broader or {}
         self._rate = wrong_answer_rate
         self._seed = seed
         self._labeller = labeller
@@ -63,17 +77,40 @@ class SimulatedLabeller:
             duration_ms = _MIN_DURATION_MS + int(_TYPICAL_DURATION_MS * rng.gamma(2.0, 0.5))
             now_ms += duration_ms
             node_id = self._node(product_id, item, rng)
+            kind = IS if node_id else CANNOT_TELL
+            if node_id in self._broader and rng.random() < self._unsure_rate:
+                kind, node_id = UNDER, self._broader[node_id]
             yield LabelEvent(
                 event_id=f"sim-{_number(f'{batch_id}{self._labeller}{product_id}{started_at_ms}'):032x}",
                 answered_at_ms=now_ms,
                 labeller=self._labeller,
                 product_id=product_id,
-                kind=IS if node_id else CANNOT_TELL,
+                kind=kind,
                 node_id=node_id,
                 group=str(item.get("group") or ""),
                 duration_ms=duration_ms,
                 shown=_shown(item, batch_id),
             )
+
+    def answer_group(self, asked: GroupQuestion, taxonomy: Taxonomy, now_ms: int) -> list[LabelEvent]:
+        """Returns the events of an answer about a group, given after a look at its examples.
+
+        Args:
+            asked: the question.
+            taxonomy: the tree.
+            now_ms: when the answer is given.
+        """
+        looked_at = list(self.answer(({"product_id": product_id} for product_id in asked.examples), asked.batch, now_ms))
+        kind, node_id = group_answer([event.node_id for event in looked_at], taxonomy)
+        answer = {
+            "event_id": f"sim-{_number(f'{asked.batch}{self._labeller}{asked.question}{now_ms}'):032x}",
+            "answered_at_ms": looked_at[-1].answered_at_ms,
+            "labeller": self._labeller,
+            "kind": kind,
+            "node_id": node_id,
+            "duration_ms": looked_at[-1].answered_at_ms - now_ms,
+        }
+        return member_events(answer, asked)
 
     def _node(self, product_id: str, item: Mapping[str, Any], rng: np.random.Generator) -> str:
         right = self._truth.get(product_id, "")
@@ -84,6 +121,32 @@ class SimulatedLabeller:
             return suggested[0]
         others = [node_id for node_id in self._nodes if node_id != right]
         return others[int(rng.integers(len(others)))]
+
+
+def broader_nodes(taxonomy: Taxonomy, depth: int = 2) -> dict[str, str]:
+    """Returns for each node below a root the ancestor at this depth; for one no deeper, its parent."""
+    chains = {node_id: taxonomy.chain(node_id)[:-1][:depth] for node_id in taxonomy.ids}
+    return {node_id: taxonomy[chain[-1]].id for node_id, chain in chains.items() if chain}
+
+
+def group_answer(node_ids: Sequence[str], taxonomy: Taxonomy) -> tuple[str, str]:
+    """Returns what a person says of a group after a look at the nodes of its examples: kind and node id.
+
+    The node where all are of one, `under` the lowest node that holds all if that is below a root, else `mixed`.
+
+    >>> from schemas.taxonomy import Node
+    >>> paths = [("c", ""), ("s", "c"), ("k", "s"), ("m", "s")]
+    >>> tree = Taxonomy([Node(name, parent, name, True) for name, parent in paths])
+    >>> group_answer(["k", "k"], tree), group_answer(["k", "m"], tree), group_answer(["k", "c"], tree)
+    (('is', 'k'), ('under', 's'), ('mixed', ''))
+    """
+    if not node_ids or not all(node_ids):
+        return MIXED, ""
+    if len(set(node_ids)) == 1:
+        return IS, node_ids[0]
+    chains = [taxonomy.chain(node_id) for node_id in node_ids]
+    shared = [numbers[0] for numbers in zip(*chains, strict=False) if len(set(numbers)) == 1]
+    return (UNDER, taxonomy[shared[-1]].id) if len(shared) > 1 else (MIXED, "")
 
 
 def suggested_nodes(item: Mapping[str, Any]) -> list[str]:

@@ -46,6 +46,7 @@ def judging_stages(plan: RunPlan, reading: Reading, learning: Learning, looked_u
         examples=products,
         model=model,
         taxonomy=reading.taxonomy.outputs["taxonomy"],
+        labels=reading.labels.outputs["labels"],
         blessing=gate.outputs["blessing"],
         validation=gate.outputs["evaluation"],
         rule_report=reading.labelled.outputs["rule_report"],

@@ -17,7 +17,7 @@ from pipeline.code_version import stage_code
 from pipeline.plan import RunPlan
 from pipeline.stages.reading import Reading
 from schemas.features import features_from_json
-from schemas.product import ANSWER_NODE, DEV, RULE_NODES
+from schemas.product import ANSWER_NODE, DEV, PARTIAL_FEATURES, RULE_NODES
 from trainer_module.preprocessing import config_for_transform
 
 
@@ -45,7 +45,7 @@ def learning_stages(plan: RunPlan, reading: Reading, live: RuntimeParameter | No
         preprocessing_fn="trainer_module.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=[DEV], transform=[DEV]),
         custom_config={
-            **config_for_transform(features_from_json(plan.features), (ANSWER_NODE, RULE_NODES)),
+            **config_for_transform(features_from_json(plan.features), (ANSWER_NODE, RULE_NODES, *PARTIAL_FEATURES)),
             "code": stage_code("Transform"),
         },
         disable_statistics=True,
@@ -83,6 +83,7 @@ def training_config(plan: RunPlan) -> dict[str, Any]:
         "phases": list(settings["phases"]),
         "seed": settings["run"]["seed"],
         "top_k": settings["scoring"]["top_k"],
+        "acceptance": settings["acceptance"],
         "tuner": settings["tuner"],
         **({"encoders": plan.encoders} if plan.encoders else {}),
         "code": stage_code("Trainer", *(("Tuner",) if settings["tuner"]["enabled"] else ())),

@@ -11,12 +11,15 @@ from tensorflow_model_analysis.proto import validation_result_pb2
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEvaluation
 
-from components.artifacts import Quarantine, RuleReport, TaxonomySnapshot, WideEvaluation
+from components.artifacts import LabelSnapshot, Quarantine, RuleReport, TaxonomySnapshot, WideEvaluation
 from components.category_evaluator import CategoryEvaluator, CategoryEvaluator_Executor
 from components.evaluation.judgements import read_judgements
 from components.evaluation.tfma_files import write_tfma_files
 from components.evaluation.wide_metrics import wide_metrics
+from few_shot.acceptance import AcceptancePolicy
+from few_shot.acceptance_file import PROMISED, Acceptance, as_json
 from schemas.errors import EvaluationError
+from schemas.label_event import IS, LabelEvent, write_label_events
 from schemas.taxonomy import write_taxonomy
 from tests.support.examples import write_examples
 from tests.support.scores import random_scores
@@ -24,17 +27,23 @@ from tests.support.shop import judged_products, shop_taxonomy
 from tests.support.toy_model import write_toy_model
 
 TREE = shop_taxonomy()
+POLICY = Acceptance(AcceptancePolicy(0.95, 0.95, 1.0, 0.6, 0.7), PROMISED, 400, 0, 130, 0.5, 0.2)
+AUDIT = {"stream": "audit", "version": 6}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("category_evaluator")
-    for name in ("examples", "unanswered", "taxonomy", "passed", "failed", "rule_report", "quarantine", "blessed", "refused"):
+    for name in ("examples", "unanswered", "taxonomy", "labels", "passed", "failed", "rule_report", "quarantine", "blessed", "refused"):
         (root / name).mkdir()
     write_examples(root / "examples", judged_products(TREE, 50))
     write_examples(root / "unanswered", judged_products(TREE, 9, answered=0.0))
     write_toy_model(root / "model" / "Format-Serving", TREE)
     write_toy_model(root / "live" / "7", TREE, seed=3)
+    (root / "model" / "Format-Serving" / "assets.extra" / "acceptance.json").write_text(json.dumps(as_json(POLICY)))
+    said = [["boots", "bags"][k % 4 == 3 :] for k in range(8)]
+    audits = [LabelEvent(f"e{k}", k, "ann", f"p{k}", IS, "boots", shown={**AUDIT, "suggestions": said[k]}) for k in range(8)]
+    write_label_events(root / "labels" / "label_events.jsonl", audits)
     write_taxonomy(root / "taxonomy" / "taxonomy.tsv", TREE)
     (root / "quarantine" / "summary.json").write_text(json.dumps({"rows": 60, "refused": 10, "duplicates": 0, "by_shop": {}}))
     (root / "blessed" / "BLESSED").write_text("")
@@ -64,6 +73,7 @@ def run(root: Path, out: Path, examples: str = "examples", passed: bool = True, 
         "examples": at(Examples, root / examples),
         "model": at(Model, root / "model"),
         "taxonomy": at(TaxonomySnapshot, root / "taxonomy"),
+        "labels": at(LabelSnapshot, root / "labels"),
         "blessing": at(ModelBlessing, root / ("blessed" if passed else "refused")),
         "validation": at(ModelEvaluation, root / ("passed" if passed else "failed")),
         "rule_report": at(RuleReport, root / "rule_report"),
@@ -116,6 +126,17 @@ def test_a_refused_model_says_why(root, tmp_path):
     assert metrics["baseline"] is None
 
 
+def test_what_needs_no_person_and_what_audits_say_are_in_the_metrics_and_the_report(root, tmp_path):
+    metrics = run(root, tmp_path)
+    accepting, audit = metrics["acceptance"], metrics["audit"]
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert accepting["says"] == "95 % promised on 50% of the products at the answer, 20% at an ancestor; from 400 held-out answers"
+    assert 0 < accepting["judged"]["answer"]["products"] <= accepting["judged"]["accepted"]["products"] <= metrics["exclusive"]["judged"]
+    assert (audit["versions"], audit["at_answer"]["judged"], audit["at_answer"]["value"]) == ([6], 8, 0.75)
+    assert "What needs no person" in report and "95 % promised on 50%" in report
+    assert "How good it was in use" in report and "8 products, by version 6" in report
+
+
 def test_nothing_judged_is_written_too(root, tmp_path):
     metrics = run(root, tmp_path, examples="unanswered", passed=False)
     assert metrics["exclusive"]["judged"] == 0
@@ -139,6 +160,7 @@ def test_the_component_can_be_put_into_a_pipeline():
         examples=Channel(type=Examples),
         model=Channel(type=Model),
         taxonomy=Channel(type=TaxonomySnapshot),
+        labels=Channel(type=LabelSnapshot),
         blessing=Channel(type=ModelBlessing),
         validation=Channel(type=ModelEvaluation),
         rule_report=Channel(type=RuleReport),

@@ -8,6 +8,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.example_bytes import read_records, with_features, without_features
 from components.labelling import (
+    SKIP_ANSWERS,
     Answer,
     LabelCounts,
     Labeller,
@@ -18,6 +19,7 @@ from components.labelling import (
     usable_answers,
 )
 from components.rule_matching import RuleMatcher
+from schemas.allowed_nodes import AllowedNodes
 from schemas.errors import CatalogueError
 from schemas.label_event import LabelEvent
 from schemas.product import LABEL_FEATURES
@@ -73,7 +75,7 @@ def test_rules_and_answers_are_joined_with_who_said_so():
     (found,), report = labelled([example(id="p", title="Boot or sneaker", price=1.5)], [answered("p", "boots")])
     assert found == {
         "id": ["p"], "title": ["Boot or sneaker"], "price": [1.5], "rule_ids": ["r1", "r2"], "rule_nodes": ["shoes", "sneakers", "boots"],
-        "answer_node": ["boots"], "answer_event": ["e-p-1"], "category_depth": [2],
+        "answer_node": ["boots"], "answer_event": ["e-p-1"], "category_depth": [2], "answer_kind": ["is"],
     }  # fmt: skip
     assert report["labels"]["joined"] == 1
 
@@ -100,11 +102,12 @@ def test_labels_of_an_earlier_join_are_replaced_not_mixed():
 def test_answers_that_cannot_be_joined_are_counted_by_reason():
     events = [
         answered("a", "boots"), answered("gone", "boots"), answered("b", "nowhere"), answered("c", "shoes"),
-        answered("d", "boots", kind="under"), answered("e", "", kind="skip"),
+        answered("d", "", kind="cannot_tell"), answered("e", "", kind="skip"),
     ]  # fmt: skip
     _, report = labelled([example(id=name, title="x") for name in "abcde"], events)
     assert report["labels"] == {
         "joined": 1, "joined_by_group": 0, "unknown_product": 1, "unknown_node": 1, "not_exclusive": 1, "other_kind": 2,
+        "contradicted": 0, "dropped": 0, "partial": 0, "group_members": 0,
     }  # fmt: skip
 
 
@@ -128,7 +131,7 @@ def test_an_answer_that_names_no_group_answers_its_product_only():
     assert "answer_node" not in found[0]
 
 
-@pytest.mark.parametrize(("kind", "taken"), [("skip", True), ("bad_data", False), ("not", False)])
+@pytest.mark.parametrize(("kind", "taken"), [("skip", True), ("bad_data", False), ("cannot_tell", False)])
 def test_a_products_own_word_keeps_its_groups_answer_away_unless_it_was_a_skip(kind, taken):
     events = [answered("a", "boots", group="g"), answered("b", "sneakers", kind=kind)]
     found, _ = labelled([example(id="b", title="x", group="g")], events, splits={"a": "dev"})
@@ -137,7 +140,121 @@ def test_a_products_own_word_keeps_its_groups_answer_away_unless_it_was_a_skip(k
 
 def test_of_a_groups_answers_the_latest_counts():
     answers = usable_answers([answered("a", "boots", at=5, group="g"), answered("b", "sneakers", at=4, group="g")], TREE)
-    assert group_answers(answers, {"a": "dev", "b": "dev"}) == {("dev", "g"): Answer(TREE.index("boots"), "e-a-5", 5)}
+    assert group_answers(answers, {"a": "dev", "b": "dev"}) == {("dev", "g"): Answer(2, "e-a-5", 5, AllowedNodes(2))}
+
+
+WIDE = RuleMatcher(
+    [],
+    Taxonomy(
+        [
+            Node("shoes", "", "Shoes", True), Node("sneakers", "shoes", "Sneakers", True), Node("boots", "shoes", "Boots", False),
+            Node("high", "boots", "High", True), Node("low", "boots", "Low", True), Node("bags", "", "Bags", True),
+        ]
+    ),
+)  # fmt: skip
+
+
+def said(*words, ids="p", split="dev", groups=("",)):
+    """Returns the label features of products of which a person said (kind, node) after (kind, node), and the report."""
+    events = [answered(ids[0], node, at, kind, groups[0]) for at, (kind, node) in enumerate(words, 1)]
+    return joined(events, [example(id=each, title="x", **({"group": groups[0]} if groups[0] else {})) for each in ids], split)
+
+
+def joined(events, records, split="dev"):
+    answers, counts = usable_answers(events, WIDE.taxonomy), LabelCounts.of(0)
+    everywhere = {event.product_id: "dev" for event in events}
+    found = Labeller(WIDE, answers, group_answers(answers, everywhere)).label(records, split, counts)
+    rows = [fields_of(record) for record in found]
+    told = [{name: row[name] for name in LABEL_FEATURES if name in row and name not in ("answer_event", "category_depth")} for row in rows]
+    return told, join_report(counts, answers, WIDE)["labels"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([("under", "boots")], {"answer_under": ["boots"], "answer_kind": ["under"]}),
+        ([("not", "boots")], {"answer_not": ["boots"], "answer_kind": ["not"]}),
+        ([("under", "shoes"), ("not", "boots")], {"answer_under": ["shoes"], "answer_not": ["boots"], "answer_kind": ["not"]}),
+        ([("not", "high"), ("not", "boots")], {"answer_not": ["boots"], "answer_kind": ["not"]}),
+        ([("under", "boots"), ("under", "shoes")], {"answer_under": ["boots"], "answer_kind": ["under"]}),
+        ([("under", "boots"), ("not", "high")], {"answer_node": ["low"], "answer_kind": ["not"]}),
+        ([("is", "high"), ("under", "boots")], {"answer_node": ["high"], "answer_kind": ["under"]}),
+        ([("not", "bags"), ("is", "high")], {"answer_node": ["high"], "answer_kind": ["is"]}),
+    ],
+)
+def test_answers_that_agree_narrow_each_other(words, expected):
+    (found,), labels = said(*words)
+    assert found == expected
+    assert labels["contradicted"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([("is", "bags"), ("under", "boots")], {"answer_under": ["boots"], "answer_kind": ["under"]}),
+        ([("under", "boots"), ("is", "bags")], {"answer_node": ["bags"], "answer_kind": ["is"]}),
+        ([("is", "high"), ("not", "boots")], {"answer_not": ["boots"], "answer_kind": ["not"]}),
+        ([("not", "low"), ("under", "bags"), ("under", "boots")], {"answer_node": ["high"], "answer_kind": ["under"]}),
+    ],
+)
+def test_of_answers_that_contradict_each_other_the_latest_counts_and_the_others_are_counted(words, expected):
+    (found,), labels = said(*words)
+    assert found == expected
+    assert labels["contradicted"] == 1
+
+
+@pytest.mark.parametrize("kind", ["cannot_tell", "bad_data"])
+def test_who_cannot_tell_takes_back_what_was_said_and_the_product_is_not_asked_again(kind):
+    (found,), labels = said(("is", "high"), (kind, ""))
+    assert found == {"answer_kind": [kind]}
+    assert labels["joined"] == 0
+
+
+def test_a_skipped_product_is_asked_again_after_many_later_answers():
+    others = [answered(f"o{k}", "high", at=10 + k) for k in range(SKIP_ANSWERS)]
+    skipped, record = answered("p", "", at=5, kind="skip"), [example(id="p", title="x")]
+    assert joined([skipped, *others[1:]], record)[0] == [{"answer_kind": ["skip"]}]
+    assert joined([skipped, *others], record)[0] == [{}]
+
+
+def test_a_partial_answer_holds_for_near_duplicates_and_a_whole_one_before_it():
+    found, labels = said(("under", "boots"), ids="ab", groups=("g",))
+    assert found == [{"answer_under": ["boots"], "answer_kind": ["under"]}, {"answer_under": ["boots"]}]
+    assert (labels["joined"], labels["joined_by_group"], labels["partial"]) == (1, 1, 2)
+    events = [answered("a", "high", 1, group="g"), answered("b", "boots", 2, "under", "g")]
+    assert joined(events, [example(id="c", title="x", group="g")])[0] == [{"answer_node": ["high"]}]
+
+
+def of_group(node, ids, at=1, kind="is", question="q1"):
+    return [LabelEvent(f"{question}.{k}", at, "ann", each, kind, node, source="group", question=question) for k, each in enumerate(ids)]
+
+
+def test_members_of_an_answered_group_say_so_and_stay_open_to_questions():
+    found, labels = joined(of_group("high", "abcdef"), [example(id=each, title="x") for each in "az"])
+    assert found == [{"group_node": ["high"], "answer_question": ["q1"]}, {}]
+    assert (labels["group_members"], labels["joined"]) == (1, 0)
+    found, _ = joined(of_group("boots", "abcdef", kind="under"), [example(id="a", title="x")])
+    assert found == [{"answer_under": ["boots"], "answer_question": ["q1"]}]
+
+
+def test_a_products_own_answer_counts_before_its_groups_however_old():
+    events = [answered("a", "bags", at=1), *of_group("high", "abcdef", at=9)]
+    assert joined(events, [example(id="a", title="x")])[0] == [{"answer_node": ["bags"], "answer_kind": ["is"]}]
+
+
+def test_an_answer_about_a_group_judges_nothing():
+    assert joined(of_group("high", "abcdef"), [example(id="a", title="x")], split="test")[0] == [{}]
+
+
+def test_a_group_that_single_answers_contradict_is_dropped_by_itself():
+    group = of_group("high", "abcdef")
+    against = [answered(each, "bags", at=2) for each in "ab"]
+    for witnesses, expected in ((against[:1], [{"group_node": ["high"], "answer_question": ["q1"]}]), (against, [{}])):
+        found, labels = joined([*group, *witnesses], [example(id="f", title="x")])
+        assert found == expected
+        assert labels["dropped"] == (0 if expected[0] else 6)
+    agreeing = [answered(each, "high", at=2) for each in "cde"]
+    assert joined([*group, *against, *agreeing], [example(id="f", title="x")])[0][0]["group_node"] == ["high"]
 
 
 def test_rules_are_not_judged_on_the_test_split():

@@ -52,6 +52,12 @@ def test_scores_are_those_of_the_signature(scorer, folder):
     assert np.allclose(table["exclusive_entropy"].to_numpy(), outputs["exclusive_entropy"].numpy(), atol=1e-6)
 
 
+def test_a_model_that_promises_nothing_asks_about_everything(scorer, folder):
+    table = scored(scorer, folder)
+    assert set(table["decision"].to_pylist()) == {"ask"} and set(table["accepted_node"].to_pylist()) == {""}
+    assert table["confidence"].to_pylist() == [row[0] for row in table["exclusive_probabilities"].to_pylist()]
+
+
 @pytest.mark.parametrize("block_products", [1, 7, 1000])
 def test_the_size_of_a_block_changes_nothing(scorer, folder, block_products):
     expected, found = scored(scorer, folder), scored(scorer, folder, block_products=block_products)

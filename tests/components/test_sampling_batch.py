@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from components.batch_files import read_batch
 from components.sampling.batch import pick
 from components.sampling.contract import find_strategy, known_strategies
-from components.sampling_batch import BatchSettings, batch_version, draw_batch, read_batch, write_batch
+from components.sampling_batch import BatchSettings, batch_version, draw_batch, write_batch
 from components.scored_pool import read_pool_manifest, read_scored_pool
 from schemas.errors import SamplingError
 from schemas.taxonomy import Node, Taxonomy

@@ -13,6 +13,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
 from components.artifacts import TaxonomySnapshot
+from components.batch_files import read_batch
 from components.index_builder import IndexBuilder
 from components.pair_pusher import PairPusher
 from components.pair_pushing import push_pair, read_live
@@ -20,7 +21,6 @@ from components.pair_rollback import kept_versions, roll_back
 from components.pool_scorer import PoolScorer
 from components.push_folder import PushFolder
 from components.sampler import Sampler
-from components.sampling_batch import read_batch
 from components.scored_pool import read_scored_pool
 from components.smoke_tester import SmokeTester
 from pipeline.lineage import Lineage

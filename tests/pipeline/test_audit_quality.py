@@ -53,3 +53,44 @@ def test_quality_without_settings_says_how_to_name_them():
     code, _, said = quality()
     assert code == 2
     assert "--config FILE" in said
+
+
+def advice(*words):
+    """Runs `aisle batch advice` and returns exit code, standard output and standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["batch", "advice", *words])
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def grown(config, tmp_path):
+    """Settings with four models of 0, 100, 200 and 300 answers, of whose 50 audit answers each 30, 40, 43 and 45 are right."""
+    events = []
+    for version, right in enumerate((30, 40, 43, 45)):
+        for number in range(100):
+            said = "a" if number < right else "b"
+            shown = {"stream": "audit" if number < 50 else "strategy", "version": version + 1, "suggestions": [said]}
+            at_ms = 1000 * version + number
+            events.append(LabelEvent(f"e{version}-{number}", at_ms, "ann", f"p{version}-{number}", IS, "a", shown=shown))
+    write_label_events(tmp_path / "events.jsonl", events)
+    return config
+
+
+def test_advice_says_what_more_answers_gain_and_what_it_goes_by(grown):
+    code, table, said = advice("--config", grown, "--more", "100")
+    assert (code, said) == (0, "")
+    assert [line.split() for line in table.splitlines()[:-1]] == [
+        ["answers", "right", "judged"],
+        *(["0", "60.0%", "50"], ["100", "80.0%", "50"], ["200", "86.0%", "50"], ["300", "90.0%", "50"]),
+    ]
+    found = json.loads(advice("--config", grown, "--more", "100", "--json")[1])
+    assert found["advice"]["answers"] == 300 and 0 < found["advice"]["gain"] < 0.04
+    assert found["advice"]["low"] < found["advice"]["gain"] < found["advice"]["high"]
+    assert f"The next 100 answers are expected to gain +{100 * found['advice']['gain']:.1f} points" in table
+
+
+def test_advice_needs_three_models_and_says_what_to_do(config):
+    code, table, said = advice("--config", config)
+    assert (code, table) == (1, "")
+    assert "audits tell of models with 1 different numbers of answers, expected 3" in said and "--from runs" in said

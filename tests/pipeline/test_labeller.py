@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.demo.labeller import SimulatedLabeller
+from pipeline.demo.labeller import SimulatedLabeller, broader_nodes
 from schemas.errors import LabelError
-from schemas.label_event import parse_label_event
+from schemas.label_event import IS, UNDER, parse_label_event
+from schemas.taxonomy import Node, Taxonomy
 
 TRUTH = {f"p{number}": f"n{number % 7}" for number in range(1000)}
 
@@ -88,3 +89,27 @@ def test_a_rate_out_of_range_is_refused(rate):
 def test_wrong_answers_need_a_second_node():
     with pytest.raises(LabelError, match="Set the wrong answer rate to 0"):
         SimulatedLabeller({"p": "n"}, wrong_answer_rate=0.5)
+
+
+def test_an_unsure_labeller_names_a_broader_node_where_there_is_one():
+    truth = dict.fromkeys([f"p{k}" for k in range(400)], "boots") | {"top": "bags"}
+    labeller = SimulatedLabeller(truth, 0.0, 3, "ann", 0.3, {"boots": "shoes"})
+    events = list(labeller.answer([*({"product_id": f"p{k}"} for k in range(400)), {"product_id": "top"}], "b", 0))
+    unsure = [event for event in events if event.kind == UNDER]
+    assert 90 < len(unsure) < 150
+    assert {event.node_id for event in unsure} == {"shoes"}
+    assert {(event.kind, event.node_id) for event in events if event.kind != UNDER} == {(IS, "boots"), (IS, "bags")}
+    again = SimulatedLabeller({"p7": "boots"}, 0.0, 3, "ann", 0.3, {"boots": "shoes"})
+    assert next(again.answer([{"product_id": "p7"}], "b", 0)).kind == events[7].kind
+
+
+def test_broader_nodes_are_of_depth_two_or_the_parent():
+    names = [("a", ""), ("b", "a"), ("c", "b"), ("d", "c")]
+    tree = Taxonomy([Node(name, parent, name, True) for name, parent in names])
+    assert broader_nodes(tree) == {"b": "a", "c": "b", "d": "b"}
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.1])
+def test_an_unsure_rate_out_of_range_is_refused(rate):
+    with pytest.raises(LabelError, match=r"unsure rate .* is out of range. Choose 0 to 1."):
+        SimulatedLabeller(TRUTH, unsure_rate=rate)

@@ -56,6 +56,8 @@ def test_every_usable_row_has_its_node_the_rules_that_fired_and_the_version(aisl
     assert rows["a4"]["rules"] == [{"rule_id": "r1", "node_id": "k", "vetoed": True}, {"rule_id": "r2", "node_id": "s", "veto": True}]
     for row in rows.values():
         assert row["version"] == 1_700_000_000
+        # The toy model is as one of an earlier release, which promises nothing.
+        assert (row["decision"], row["accepted_node"], row["confidence"]) == ("ask", "", row["probability"])
         assert len(row["top"]) == 2 and row["top"][0]["probability"] == row["probability"] >= row["top"][1]["probability"]
     assert "3 products by version 1700000000 of tiny" in errors and "1 rows refused, 1 values left out" in errors
     assert [json.loads(line)["field"] for line in (tmp_path / "q.jsonl").read_text().splitlines()] == ["id"]
@@ -65,8 +67,8 @@ def test_a_table_has_the_same_in_columns(aisle, shop, tmp_path):
     said, _ = aisle("predict", shop.parent / "feeds" / "a.csv", "--format", "tsv", "--top", 1, "--out", tmp_path / "out.tsv")
     assert said == ""
     lines = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
-    assert lines[0] == ["id", "node_id", "path", "probability", "rules", "top", "version"]
-    assert lines[1][:3] == ["a1", "k", "Shoes > Sneakers"] and lines[3][4] == "r1=!k r2=!s"
+    assert lines[0] == ["id", "node_id", "path", "probability", "decision", "accepted_node", "confidence", "rules", "top", "version"]
+    assert lines[1][:3] == ["a1", "k", "Shoes > Sneakers"] and lines[3][7] == "r1=!k r2=!s"
     assert not (tmp_path / "out.tsv.part").exists()
 
 

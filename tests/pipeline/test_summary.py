@@ -53,6 +53,24 @@ def test_the_live_models_scores_stand_beside_with_the_change():
     assert next(line for line in lines if line.startswith("  depth 10")).endswith("0.7500")
 
 
+def test_what_needs_no_person_is_said_or_why_a_person_is_asked():
+    right, nothing = {"coverage": 0.62, "precision": 0.964}, {"coverage": 0.0, "precision": None}
+    promised = {"state": "promised", "promised": 0.95, "says": "", "judged": {"answer": right, "ancestor": nothing}}
+    assert "accepted   95 % promised; of test products 62 % (96.4 % right) at the answer, 0 % above it" in lines_of(acceptance=promised)
+    asked = {"state": "too_few_answers", "says": "everything is asked: 12 are too few"}
+    assert "accepted   everything is asked: 12 are too few" in lines_of(acceptance=asked)
+    assert not any(line.startswith("accepted") for line in lines_of(acceptance=None))
+
+
+def test_what_audits_say_of_models_in_use_stands_below():
+    share = {"value": 0.875, "low": 0.6, "high": 0.98, "judged": 16}
+    lines = lines_of(audit={"versions": [9, 8], "at_answer": share, "by_depth": {"1": {**share, "value": 1.0}}})
+    first = next(k for k, line in enumerate(lines) if line.startswith("audit"))
+    assert lines[first] == ("audit      88 % (60 to 98) right on 16 random products, before they were answered; depth 1 100 % (60 to 98)")
+    assert "judged: version 9, 8" in lines[first + 1]
+    assert not any(line.startswith("audit") for line in lines_of(audit={"at_answer": {"judged": 0}}))
+
+
 def test_why_a_model_is_not_blessed_is_said():
     assert "blessed    no: depth 2 lost 0.1; accuracy is 0.2" in lines_of(blessed=False, reasons=["depth 2 lost 0.1", "accuracy is 0.2"])
     assert "blessed    no: no reason was given" in lines_of(blessed=False)

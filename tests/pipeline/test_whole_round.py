@@ -76,6 +76,8 @@ def test_the_labelling_loop_closes(tmp_path):
     assert third["labels"]["joined"] > first["labels"]["joined"]
     assert third["baseline"]["exclusive"] == first["exclusive"]
     assert third["blessed"] and third["version"] > first["version"]
+    assert first["audit"]["at_answer"]["judged"] == 0 < third["audit"]["at_answer"]["judged"]
+    assert first["acceptance"]["says"] and set(first["acceptance"]["judged"]) == {"answer", "ancestor", "accepted"}
     assert third["batch"]["batch_id"] != second["batch"]["batch_id"]
     check_lineage(aisle, first, third, len(shown["items"]))
 
@@ -112,6 +114,8 @@ def check_predictions(aisle: Program, results: dict) -> None:
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert rows and {row["version"] for row in rows} == {results["version"]}
     assert all(len(row["top"]) == 2 and row["node_id"] == row["top"][0]["node_id"] and 0 < row["probability"] <= 1 for row in rows)
+    assert {row["decision"] for row in rows} <= {"accept", "climb", "ask"}
+    assert all((row["decision"] == "ask") == (not row["accepted_node"]) and 0 < row["confidence"] <= 1.000001 for row in rows)
     assert any(row["rules"] for row in rows)
     assert len(refused.read_text().splitlines()) + len(rows) == len(feed.read_text("latin-1").splitlines()) - 1
 

@@ -55,6 +55,20 @@ def test_an_import_can_be_repeated(open_store):
     assert store.count() == 3
 
 
+def of_group(number, product, question="q1"):
+    return LabelEvent(f"{question}.{number}", 1, "ann", product, "is", "s", source="group", question=question)
+
+
+def test_the_events_of_a_question_are_found_with_their_retractions(open_store):
+    store = open_store()
+    members = [of_group(number, product) for number, product in enumerate("abc")]
+    back = LabelEvent("r", 2, "bob", "a", "retract", retracts="q1.0", source="group", question="q1")
+    store.append([answer(1, "a"), *members, of_group(0, "a", "q2"), back])
+    assert store.events_of_question("q1") == [*members, back]
+    assert store.events_of_question("nobody asked") == store.events_of_question("") == []
+    assert open_store().events_of("a") == [answer(1, "a"), members[0], of_group(0, "a", "q2"), back]
+
+
 def test_since_gives_only_what_is_new(open_store):
     store = open_store()
     store.append([answer(1), answer(2)])
@@ -151,8 +165,8 @@ def sqlite_file(tmp_path):
     [
         "UPDATE label_events SET event = '{}'",
         "DELETE FROM label_events WHERE event_id = 'e1'",
-        "INSERT OR REPLACE INTO label_events VALUES (9, 'e1', 'p', 'is', 1, '{}')",
-        "INSERT OR REPLACE INTO label_events VALUES (1, 'e9', 'p', 'is', 1, '{}')",
+        "INSERT OR REPLACE INTO label_events VALUES (9, 'e1', 'p', 'is', 1, '{}', '')",
+        "INSERT OR REPLACE INTO label_events VALUES (1, 'e9', 'p', 'is', 1, '{}', '')",
     ],
 )
 def test_the_file_itself_refuses_to_change_or_remove_an_event(sqlite_file, statement):
@@ -208,10 +222,47 @@ def test_a_later_format_is_refused_with_both_versions(sqlite_file):
     database = sqlite3.connect(sqlite_file)
     database.execute("PRAGMA user_version = 7")
     database.close()
-    with pytest.raises(StoreError, match="found format version 7, this release reads 1. Use the release that wrote it, or a later one."):
+    with pytest.raises(
+        StoreError, match="found format version 7, this release reads 1 to 2. Use the release that wrote it, or a later one."
+    ):
         SqliteLabelEventStore(sqlite_file)
 
 
 def test_a_folder_is_no_store(tmp_path):
     with pytest.raises(StoreError, match="can't be opened: unable to open database file"):
         SqliteLabelEventStore(tmp_path)
+
+
+def format_1(folder):
+    """Writes a store as releases before questions about groups did, with two events."""
+    database = sqlite3.connect(folder / "labels.sqlite")
+    database.executescript(
+        """
+        CREATE TABLE label_events (
+            position INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, product_id TEXT NOT NULL, kind TEXT NOT NULL,
+            answered_at_ms INTEGER NOT NULL, event TEXT NOT NULL
+        );
+        CREATE INDEX label_events_by_product ON label_events (product_id);
+        CREATE TRIGGER label_events_no_update BEFORE UPDATE ON label_events BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+        PRAGMA application_id = 1634300748; PRAGMA user_version = 1; PRAGMA journal_mode = WAL;
+        """
+    )
+    events = [answer(1), answer(2, "q")]
+    rows = [(event.event_id, event.product_id, event.kind, event.answered_at_ms, event.to_json()) for event in events]
+    database.executemany("INSERT INTO label_events (event_id, product_id, kind, answered_at_ms, event) VALUES (?, ?, ?, ?, ?)", rows)
+    database.commit()
+    database.close()
+    return folder / "labels.sqlite", events
+
+
+def test_a_store_of_an_earlier_format_is_read_as_it_is_and_written_after_it_was_brought_up(tmp_path):
+    path, events = format_1(tmp_path)
+    with SqliteLabelEventStore(path, read_only=True) as store:
+        assert list(store.events()) == events
+        assert store.events_of_question("q1") == []
+    with SqliteLabelEventStore(path) as store:
+        store.append([of_group(0, "a")])
+        assert list(store.events()) == [*events, of_group(0, "a")]
+    with SqliteLabelEventStore(path) as store:
+        assert store.events_of_question("q1") == [of_group(0, "a")]
+        assert store.sha256() == events_sha256([*events, of_group(0, "a")])

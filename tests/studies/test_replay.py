@@ -9,7 +9,7 @@ from components.sampling.contract import known_strategies
 from few_shot.learner import FewShotParameters, learn
 from schemas.errors import LabelError, SamplingError
 from studies.judging import judge
-from studies.replay import ALL, ReplayCatalogue, ReplaySettings, campaign, totals
+from studies.replay import ALL, AskedGroup, ReplayCatalogue, ReplaySettings, campaign, totals
 from tests.studies.catalogues import OUTSIDE, UNKNOWN, frozen_catalogue, rule_of
 
 
@@ -121,9 +121,63 @@ def test_an_unknown_strategy_is_refused_with_the_known_ones(replayed):
 def test_a_learner_that_learns_otherwise_is_a_variant_of_its_own_and_never_sees_what_it_is_judged_by(frozen, monkeypatch):
     allowed = []
     monkeypatch.setattr(
-        "studies.replay.learn", lambda *given, unanswered: allowed.append(unanswered) or learn(*given, unanswered=unanswered)
+        "studies.replay.learn",
+        lambda *given, unanswered, **named: allowed.append(unanswered) or learn(*given, unanswered=unanswered, **named),
     )
     settings = ReplaySettings(learner=FewShotParameters(propagation=1.0))
     (found,) = points(ReplayCatalogue(frozen, settings), "random", budgets=[40])
     assert found["variant"] == "propagation=1.0"
     assert not frozen.is_test[np.concatenate(allowed)].any()
+
+
+@pytest.fixture
+def taught(monkeypatch):
+    """The answers and partial answers of each refit."""
+    seen = []
+
+    def watched(features, answers, *rest, partial, **named):
+        seen.append((answers.copy(), partial))
+        return learn(features, answers, *rest, partial=partial, **named)
+
+    monkeypatch.setattr("studies.replay.learn", watched)
+    return seen
+
+
+def test_unsure_answers_close_a_product_and_teach_without_naming_its_node(frozen, taught):
+    settings = ReplaySettings(unsure=0.4)
+    (found,) = points(ReplayCatalogue(frozen, settings), "random", budgets=[100])
+    answers, partial = taught[-1]
+    assert (found["answers"], found["variant"]) == (100, "40 % unsure")
+    assert len(partial) > 30
+    assert (answers[partial.rows] < 0).all()
+    assert partial.allowed[np.arange(len(partial)), frozen.true_classes[partial.rows]].all()
+    assert (partial.allowed.sum(axis=1) == 5).all()
+    (ignored,) = points(ReplayCatalogue(frozen, replace(settings, learns_unsure=False)), "random", budgets=[100])
+    assert ignored["variant"] == "40 % unsure, ignored"
+    assert not len(taught[-1][1])
+
+
+def with_nouns(frozen):
+    """Returns the catalogue with titles that end in a noun of their node, one in five in that of another."""
+    letters = "abcdefghijklmnopqrst"
+    nouns = [letters[leaf if row % 5 else row // 5 % 20] * 4 for row, leaf in enumerate(frozen.true_classes.tolist())]
+    return replace(frozen, titles=[f"thing {row} {noun}" for row, noun in enumerate(nouns)])
+
+
+def test_a_question_about_a_group_is_one_decision_and_its_members_are_learnt_from(frozen, taught):
+    (found,) = campaign(ReplayCatalogue(with_nouns(frozen), ReplaySettings(question_share=0.5)), "default", 0, [60])
+    answers, partial = taught[-1]
+    assert (found["answers"], found["variant"]) == (60, "50 % group questions")
+    assert 0 < found["questions_told"] <= found["questions"] <= 30
+    assert found["person_seconds"] == 3 * (60 - found["questions"]) + 9 * found["questions"]
+    assert 0.6 * found["members"] < found["members_right"] <= found["members"]
+    assert len(np.unique(partial.questions)) <= found["questions_told"] - found["questions_dropped"]
+    assert (answers[partial.rows] < 0).all()
+    assert not frozen.is_test[partial.rows].any()
+
+
+def test_a_group_whose_members_were_answered_otherwise_is_dropped():
+    group = AskedGroup("q", "head_noun", np.arange(4), np.array([True, False]))
+    assert not group.record(np.array([0, 1, -1, -1])).dropped
+    assert group.record(np.array([1, 1, -1, -1])).dropped
+    assert not AskedGroup("q", "head_noun", np.arange(4), np.array([False, False])).tells

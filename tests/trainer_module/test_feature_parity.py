@@ -58,7 +58,7 @@ def served(trained):
 def in_process(trained):
     """A `ServedModel` around no network: its features are what `predict_products` feeds the network with."""
     output = tft.TFTransformOutput(str(trained.transform_graph))
-    return ServedModel(None, output, layout_of(EVERY_FEATURE, output), tree_of(taxonomy()), 4)
+    return ServedModel(None, output, layout_of(EVERY_FEATURE, output), tree_of(taxonomy()), 4, None)
 
 
 def bits(transformed: Mapping[str, Any]) -> list[dict[str, tuple[str, bytes]]]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from few_shot.partial_answers import partial_answers
 from tests.trainer_module.toy_data import NUM_CLASSES, NUM_NODES, TREE, layout, separable
 from trainer_module import fitting
 from trainer_module.fitting import fit, held_out, validation_scores
@@ -33,6 +34,43 @@ def test_a_separable_problem_is_learnt_from_answers():
     assert scores["accuracy"] > 0.95
     assert report.num_answers == 300
     assert report.validation is None
+
+
+def roots_alone(data, known):
+    """Returns the data with the node of the other products known by its root alone."""
+    roots = np.array([np.flatnonzero(TREE.ancestry[:, k])[0] for k in range(NUM_CLASSES)])
+    rows = np.flatnonzero(~known)
+    partial = partial_answers(rows, roots[None] == roots[data.answers[rows]][:, None])
+    return replace(data, answers=np.where(known, data.answers, -1), partial=partial), roots
+
+
+@pytest.mark.parametrize("name", ["linear", "feed_forward", "wide_and_deep"])
+def test_every_family_that_takes_steps_learns_from_answers_that_name_a_root(name):
+    data, fresh = separable(400, ruled=0.0), separable(300, seed=1)
+    taught, roots = roots_alone(data, np.zeros(400, bool))
+    network, report, _ = fitted(taught, name=name, phases=[Phase(25, 0.0, 1.0)])
+    found = fitting.logits_of(network, fresh, np.arange(300)).argmax(1)
+    assert (roots[found] == roots[fresh.answers]).mean() > 0.95
+    assert report.num_answers == 0
+
+
+def test_answers_that_name_a_root_do_not_undo_those_that_name_a_node():
+    data, fresh = separable(500, ruled=0.0), separable(300, seed=1)
+    taught, _ = roots_alone(data, np.arange(500) < 250)
+    network, _, _ = fitted(taught, phases=[Phase(20, 0.0, 1.0)])
+    assert validation_scores(network, fresh, np.arange(300))["accuracy"] > 0.9
+
+
+def test_products_of_an_answered_group_are_learnt_from_unless_they_weigh_nothing():
+    data, fresh = separable(400, ruled=0.0), separable(300, seed=1)
+    partial = partial_answers(np.arange(400), np.eye(NUM_CLASSES, dtype=bool)[data.answers], data.answers + 1)
+    taught = replace(data, answers=np.full(400, -1), partial=partial)
+    scores = [
+        validation_scores(fitted(taught, phases=[Phase(15, 0.0, 1.0)], question_weight=weight)[0], fresh, np.arange(300))["accuracy"]
+        for weight in (5.0, 0.0)
+    ]
+    assert scores[0] > 0.9
+    assert scores[1] < 0.5
 
 
 def test_rules_alone_teach_the_exclusive_head_through_the_prior():

@@ -6,7 +6,15 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer_module.losses import consistency_loss, entropy_loss, exclusive_loss, non_negative_rule_loss, weighted_rule_loss
+from few_shot.partial_answers import marginal_in_place
+from trainer_module.losses import (
+    ExclusiveTargets,
+    consistency_loss,
+    entropy_loss,
+    exclusive_loss,
+    non_negative_rule_loss,
+    weighted_rule_loss,
+)
 
 
 def draw(seed: int, n: int = 7, nodes: int = 5):
@@ -18,10 +26,15 @@ def draw(seed: int, n: int = 7, nodes: int = 5):
     return logits, targets, weights, priors
 
 
+def named(*classes: int) -> ExclusiveTargets:
+    """Returns answers that name a class, -1 for none."""
+    return ExclusiveTargets(tf.constant(classes, tf.int64), tf.zeros([len(classes), 0], tf.bool), tf.ones(len(classes)))
+
+
 def test_a_batch_nobody_answered_has_zero_loss_not_nan():
     logits = tf.Variable(np.ones((3, 4), np.float32))
     with tf.GradientTape() as tape:
-        loss = exclusive_loss(logits, tf.constant([-1, -1, -1], tf.int64), tf.zeros(3))
+        loss = exclusive_loss(logits, named(-1, -1, -1), tf.zeros(3))
     assert float(loss) == 0
     assert not np.any(tape.gradient(loss, logits))
 
@@ -36,7 +49,7 @@ def test_products_outside_the_mask_change_nothing():
     logits, targets, weights, priors = draw(1)
     other = np.where(weights[:, None] > 0, logits, 99.0).astype(np.float32)
     for loss in (
-        lambda x: exclusive_loss(x, tf.constant([0, 1, 2, 3, 4, 0, 1], tf.int64), weights),
+        lambda x: exclusive_loss(x, named(0, 1, 2, 3, 4, 0, 1), weights),
         lambda x: weighted_rule_loss(x, targets, weights, 0.5),
         lambda x: non_negative_rule_loss(x, targets, weights, priors),
     ):
@@ -45,8 +58,29 @@ def test_products_outside_the_mask_change_nothing():
 
 def test_the_exclusive_loss_is_the_mean_cross_entropy_of_the_answers():
     probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], np.float32)
-    loss = exclusive_loss(tf.math.log(probabilities), tf.constant([0, 1, -1], tf.int64), tf.constant([1.0, 1.0, 0.0]))
+    loss = exclusive_loss(tf.math.log(probabilities), named(0, 1, -1), tf.constant([1.0, 1.0, 0.0]))
     assert float(loss) == pytest.approx(-(np.log(0.7) + np.log(0.8)) / 2, rel=1e-6)
+
+
+def test_an_answer_that_leaves_several_classes_asks_for_the_sum_of_their_probabilities():
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], np.float32)
+    allowed = tf.constant([[False] * 3, [True, True, False], [False, True, True]])
+    targets = ExclusiveTargets(tf.constant([0, -1, -1], tf.int64), allowed, tf.ones(3))
+    loss = exclusive_loss(tf.math.log(probabilities), targets, tf.ones(3))
+    assert float(loss) == pytest.approx(-(np.log(0.7) + np.log(0.9) + np.log(0.7)) / 3, rel=1e-6)
+
+
+@given(st.integers(0, 10_000))
+def test_the_marginal_loss_is_the_learners_in_tensorflow_and_in_numpy(seed):
+    logits, drawn, _, _ = draw(seed)
+    allowed = drawn > 0
+    allowed[:, seed % 5] = True  # One class at least.
+    variable = tf.Variable(logits)
+    with tf.GradientTape() as tape:
+        loss = exclusive_loss(variable, ExclusiveTargets(tf.fill([7], np.int64(-1)), tf.constant(allowed), tf.ones(7)), tf.ones(7))
+    scores = logits.copy()
+    assert float(loss) == pytest.approx(float(marginal_in_place(scores, allowed).mean()), abs=1e-5)
+    np.testing.assert_allclose(tape.gradient(loss, variable).numpy() * 7, scores, atol=1e-5)
 
 
 def test_an_unlabelled_weight_of_zero_gives_unlabelled_nodes_no_gradient():

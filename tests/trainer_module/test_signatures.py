@@ -45,6 +45,9 @@ TOP = {
     "rule_based_nodes": (tf.string, [None, TOP_K]),
     "rule_based_probabilities": (tf.float32, [None, TOP_K]),
     "embedding": (tf.float32, [None, 0]),
+    "decision": (tf.string, [None]),
+    "accepted_node": (tf.string, [None]),
+    "confidence": (tf.float32, [None]),
 }
 LABELS = {
     "answer_class": (np.int64, (20,)),

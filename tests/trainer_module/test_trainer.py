@@ -11,12 +11,16 @@ import pytest
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from few_shot.acceptance import ASK, decide
+from few_shot.acceptance_file import PROMISED, read_acceptance
 from schemas.errors import SettingsError
 from schemas.features import CATEGORICAL, TEXT, Feature, FeatureConfig
 from tests.support.examples import example
 from tests.trainer_module.catalogue import changed_taxonomy, products, taxonomy
 from tests.trainer_module.rounds import analysed, files_of, training_config, transform
+from trainer_module.acceptance import subtrees
 from trainer_module.trainer import run_fn
+from trainer_module.tree import tree_of
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +101,22 @@ def test_the_same_seed_writes_the_same_weights_and_predictions(old, first, tmp_p
     for name, (value, _) in weights(first)[0].items():
         np.testing.assert_array_equal(value, weights(second)[0][name][0], err_msg=name)
     assert (first / "assets.extra" / "hyperparameters.json").read_bytes() == (second / "assets.extra" / "hyperparameters.json").read_bytes()
+
+
+def test_an_exported_model_decides_by_the_policy_beside_it(old, tmp_path):
+    phases = [{"epochs": 1, "rule_based": 1.0, "exclusive": 0.0}]
+    out = run(old, tmp_path / "out", family="few_shot", phases=phases, acceptance={"precision": 0.5, "confidence": 0.5, "folds": 2})
+    acceptance = read_acceptance(out / "assets.extra" / "acceptance.json")
+    assert acceptance.state == PROMISED and acceptance.policy.promised == 0.5 and acceptance.answers > 40
+    signatures = tf.saved_model.load(str(out)).signatures
+    records = tf.constant([example(row).SerializeToString() for row in products(200, seed=3)])
+    found = {name: value.numpy() for name, value in signatures["serving_default"](examples=records).items()}
+    tree = taxonomy()
+    logits = np.log(signatures["score_all"](examples=records)["exclusive"].numpy())
+    expected = decide(logits, subtrees(tree_of(tree), tree), acceptance.policy)
+    nodes = np.where(expected.nodes == ASK, "", np.array(tree.ids)[np.maximum(expected.nodes, 0)])
+    assert (found["accepted_node"].astype(str) == nodes).mean() > 0.99  # One at a threshold may go either way.
+    assert {b"accept"} <= set(found["decision"]) and ((found["decision"] == b"ask") == (found["accepted_node"] == b"")).all()
 
 
 def test_tuned_values_lie_over_the_settings(old, tmp_path):

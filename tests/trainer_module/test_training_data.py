@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from schemas.features import MULTI_HOT, NUMERIC, TEXT, Feature, FeatureConfig
+from schemas.product import PARTIAL_FEATURES
 from tests.support.examples import example
 from tests.trainer_module.toy_data import TREE, separable
 from trainer_module.layout import Layout
@@ -66,6 +67,34 @@ def test_rules_are_nodes_and_unknown_ones_are_left_out(tmp_path):
         [],
     ]
     assert data.covered.tolist() == [0, 1]
+
+
+def test_what_was_said_in_part_is_the_classes_that_are_left(tmp_path):
+    every, spec = TREE.exclusive_ids, {**SPEC, **{name: tf.io.VarLenFeature(tf.string) for name in PARTIAL_FEATURES}}
+    rows = [
+        {"group": "a", "answer_under": "shoes"},
+        {"group": "b", "answer_node": "boots", "answer_under": "shoes"},  # The node says it all.
+        {"group": "c", "answer_not": ["shoes", "gone"]},
+        {"group": "d"},
+        {"group": "e", "group_node": "boots", "answer_question": "q"},
+        {"group": "f", "answer_under": "shoes", "answer_not": ["boots"], "answer_question": "q"},
+        {"group": "g", "group_node": "gone", "answer_question": "q"},
+    ]
+    data = read([write(tmp_path / "a.gz", rows[:3]), write(tmp_path / "b.gz", rows[3:])], spec)
+    shoes = [node for node, inside in zip(every, TREE.ancestry[TREE.node_ids.index("shoes")], strict=True) if inside]
+    left = [{every[k] for k in np.flatnonzero(row)} for row in data.partial.allowed]
+    assert data.partial.rows.tolist() == [0, 2, 4, 5]
+    assert left == [set(shoes), set(every) - set(shoes), {"boots"}, set(shoes) - {"boots", "rubber-boots"}]
+    assert data.partial.questions[:2].tolist() == [0, 0]
+    assert data.partial.questions[2] == data.partial.questions[3] > 0
+    assert data.taught.tolist() == [0, 1, 2, 4, 5]
+    part = data.part(np.array([5, 3, 0]))
+    assert part.partial.rows.tolist() == [0, 2]
+    np.testing.assert_array_equal(part.partial.allowed, data.partial.allowed[[3, 0]])
+
+
+def test_without_partial_answers_there_are_none(tmp_path):
+    assert read([write(tmp_path / "a.gz", ROWS)]).partial is None
 
 
 def test_equal_groups_are_equal_numbers(tmp_path):

@@ -58,6 +58,12 @@ class LearnsAnswers(Protocol):
         """Fits the exclusive head to the answers of `data`; without `nodes` names say nothing."""
         ...
 
+    def held_out_logits(
+        self, data: TrainingData, nodes: NodeBags | None, rows: np.ndarray, seed: int, folds: int, progress: Callable[[str], None]
+    ) -> np.ndarray:
+        """Returns what it would say of answered products `rows` without their answers, float32 `[len(rows), C]`; changes nothing."""
+        ...
+
 
 class Family(Protocol):
     """Builds a fresh network."""

@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from few_shot.evidence import LinearEvidence, NodeTexts, Products
 from few_shot.frozen import FrozenFeatures
+from few_shot.held_out import held_out_logits
 from few_shot.latent import latent_space, unit_rows
 from few_shot.learner import FewShotModel, FewShotParameters, learn
 from few_shot.rule_evidence import NoRules, RuleReadings
-from schemas.features import TEXT
+from schemas.features import CHARACTERS, TEXT
 from trainer_module.hyperparameters import HyperParameters
 from trainer_module.layout import Layout, NetworkInputs
 from trainer_module.node_texts import NodeBags, no_node_texts
@@ -24,7 +25,9 @@ from trainer_module.zoo.embedding_network import EmbeddingNetwork
 from trainer_module.zoo.layers import Bag, RuleReading, embedded, zeros
 
 # Trust in the cosine of a field with a node's path and with its name, before anybody answers. A softmax reads the sum.
-FIELD_TRUSTS = {"title": (2.5, 2.0), "merchant_category": (2.0, 1.0), "category": (2.0, 1.0), "description": (1.0, 0.5)}
+FIELD_TRUSTS = {"title": (2.5, 1.0), "merchant_category": (2.0, 1.0), "category": (2.0, 1.0), "description": (1.0, 0.5)}
+# A text has many more character n-grams than words, so that cosines with a path, which shares few of them, are smaller.
+_CHARACTERS_OF_PATH = 2.0
 _OTHER_FIELDS, _LATENT, _ENCODED = (0.5, 0.25), (4.0, 2.0), (7.0, 5.0)
 # A category column is one word against a title of unit length: at full weight a brand with one contrary answer outvotes the title.
 _CATEGORY_WEIGHT = 0.3
@@ -42,7 +45,11 @@ class FewShot(EmbeddingNetwork):
         super().__init__(layout, tree, hyper, rng, "few_shot")
         self._layout, self._tree, self._latent_size = layout, tree, hyper.latent_size
         self._parameters = FewShotParameters(
-            propagation=hyper.propagation, entropy_weight=hyper.entropy_weight, unanswered_products=hyper.unanswered_products
+            propagation=hyper.propagation,
+            entropy_weight=hyper.entropy_weight,
+            unanswered_products=hyper.unanswered_products,
+            member_weight=hyper.member_weight,
+            question_weight=hyper.question_weight,
         )
         self._reading = RuleReading(tree)
         self.trusts: dict[str, float] = {}
@@ -80,7 +87,14 @@ class FewShot(EmbeddingNetwork):
     def learn_answers(self, data: TrainingData, nodes: NodeBags | None, seed: int, progress: Callable[[str], None]) -> None:
         """Learns the latent space from all products, and the exclusive head from names, rules and answers."""
         features = self.frozen(data, nodes, seed)
-        self._assign(learn(features, data.answers, seed, self._parameters, progress))
+        self._assign(learn(features, data.answers, seed, self._parameters, progress, partial=data.partial))
+
+    def held_out_logits(
+        self, data: TrainingData, nodes: NodeBags | None, rows: np.ndarray, seed: int, folds: int, progress: Callable[[str], None]
+    ) -> np.ndarray:
+        """Returns what the learner says of answered products without the answers of their fold; rules and latent space are kept."""
+        features = self.described(data, nodes)
+        return held_out_logits(features, data.answers, seed, folds, self._parameters, progress, among=rows)[1]
 
     def frozen(self, data: TrainingData, nodes: NodeBags | None, seed: int) -> FrozenFeatures:
         """Returns what is known without answers; the latent space is learnt from these products and kept."""
@@ -131,6 +145,8 @@ class FewShot(EmbeddingNetwork):
         for feature in self._layout.features.of_kind(TEXT):
             columns = self._layout.column_ranges()[feature.name]
             of_path, of_name = FIELD_TRUSTS.get(feature.fields[0], _OTHER_FIELDS)
+            if feature.tokens == CHARACTERS:
+                of_path *= _CHARACTERS_OF_PATH
             for what, bag, trust in (("path", nodes.paths, of_path), ("name", nodes.names, of_name)):
                 table = self._only(bag, columns) / feature.scale**2
                 known.append(LinearEvidence(f"{feature.name} ~ {what}", trust, on_bag=table))

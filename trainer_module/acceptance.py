@@ -1,0 +1,157 @@
+"""Chooses when a fitted model's word is taken without a person, on answers that models like it haven't seen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from few_shot.acceptance import ASK, AcceptancePolicy, answers_needed, choose_policy, decide
+from few_shot.acceptance_file import NOTHING, OFF, PROMISED, TOO_FEW, Acceptance, asking
+from few_shot.held_out import answer_folds
+from few_shot.quality_estimate import AUDIT
+from few_shot.subtrees import Subtrees, subtrees_of
+from schemas.label_event import IS, LabelEvent, standing_events
+from schemas.taxonomy import Taxonomy
+from trainer_module.fitting import logits_of
+from trainer_module.node_texts import NodeBags
+from trainer_module.training_data import TrainingData, group_numbers
+from trainer_module.tree import Tree
+from trainer_module.zoo.contract import LearnsAnswers, Network
+
+log = logging.getLogger(__name__)
+
+# More say hardly more, and each costs a score of every class.
+_MOST_ANSWERS = 10_000
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What is asked of a policy.
+
+    Attributes:
+        precision: of what is accepted; 0 asks for none.
+        confidence: that it is kept.
+        folds: parts of the answers that are held out in turn.
+    """
+
+    precision: float = 0.0
+    confidence: float = 0.95
+    folds: int = 5
+
+
+def promise_of(config: Mapping[str, Any]) -> Promise:
+    """Returns what a trainer's `custom_config` says under `acceptance`; no promise where it says nothing."""
+    return Promise(**config.get("acceptance", {}))
+
+
+def subtrees(tree: Tree, taxonomy: Taxonomy) -> Subtrees:
+    """Returns the ranges of classes below each node."""
+    return subtrees_of(tree.ancestry, np.asarray(taxonomy.depths), tree.exclusive)
+
+
+def picked_groups(events: Iterable[LabelEvent]) -> np.ndarray:
+    """Returns the numbers of the groups whose standing answers are all about products that a strategy picked, int64.
+
+    Answers that say nothing of a batch, such as those imported from elsewhere, count as random: nobody else can tell.
+    """
+    picked, random = set[str](), set[str]()
+    for event in standing_events(events).values():
+        if event.kind == IS and event.group:
+            by_strategy = event.shown.get("stream", AUDIT) != AUDIT
+            (picked if by_strategy else random).add(event.group)
+    return group_numbers(sorted(picked - random))
+
+
+def choose_acceptance(
+    network: Network,
+    data: TrainingData,
+    tree: Subtrees,
+    promise: Promise,
+    picked: np.ndarray,
+    seed: int,
+    refit: Callable[[TrainingData], Network],
+    nodes: Callable[[], NodeBags],
+) -> Acceptance:
+    """Returns the policy that accepts most and keeps the promise, or one that asks about everything and says why.
+
+    It is chosen on one random answer of each group of near-duplicates, since a promise is about different products.
+
+    Args:
+        network: fitted to `data`.
+        data: products with their answers; none of them is judged by later stages.
+        tree: over the network's classes.
+        promise: what to keep.
+        picked: numbers of groups that a strategy picked, which are no fair sample.
+        seed: of the sample and of the folds.
+        refit: fits a network like the first one to other answers, for families that have no cheaper way.
+        nodes: reads the names of nodes, for families that want them.
+    """
+    if not promise.precision:
+        return asking(OFF, promise.precision, promise.confidence)
+    rows, num_picked = _fair_rows(data, picked, np.random.default_rng(seed))
+    needed = answers_needed(promise.precision, promise.confidence)
+    if len(rows) < needed:
+        return asking(TOO_FEW, promise.precision, promise.confidence, len(rows), num_picked, needed)
+    logits = held_out_logits(network, data, rows, promise.folds, seed, refit, nodes)
+    classes = data.answers[rows]
+    policy = choose_policy(logits, classes, data.groups[rows], tree, promise.precision, promise.confidence)
+    found = _described(policy, logits, tree, len(rows), num_picked, needed)
+    log.info(
+        "acceptance promised=%.3f answers=%d picked=%d answer_coverage=%.3f ancestor_coverage=%.3f temperature=%.3f",
+        promise.precision, found.answers, found.picked, found.answer_coverage, found.ancestor_coverage, policy.temperature,
+    )  # fmt: skip
+    return found
+
+
+def held_out_logits(
+    network: Network,
+    data: TrainingData,
+    rows: np.ndarray,
+    folds: int,
+    seed: int,
+    refit: Callable[[TrainingData], Network],
+    nodes: Callable[[], NodeBags],
+) -> np.ndarray:
+    """Returns what networks say of answered products, float32 `[len(rows), C]`, that have learnt from all answers but theirs.
+
+    Args:
+        network: fitted to `data`.
+        data: products with their answers.
+        rows: int64, ascending, answered products.
+        folds: parts of the groups of near-duplicates, held out in turn.
+        seed: of the folds.
+        refit: as of `choose_acceptance`.
+        nodes: as of `choose_acceptance`.
+    """
+    if isinstance(network, LearnsAnswers):
+        return network.held_out_logits(data, nodes(), rows, seed, folds, log.info)
+    fold_of = answer_folds(data.groups, data.answers, seed, folds)
+    parts = []
+    for fold in range(folds):
+        held = rows[fold_of[rows] == fold]
+        if len(held):
+            log.info("held_out fold=%d of=%d", fold + 1, folds)
+            parts.append((held, logits_of(refit(replace(data, answers=np.where(fold_of == fold, -1, data.answers))), data, held)))
+    order = np.argsort(np.concatenate([held for held, _ in parts]))
+    found: np.ndarray = np.concatenate([logits for _, logits in parts])[order]
+    return found
+
+
+def _fair_rows(data: TrainingData, picked: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Returns one answered product of each group that no strategy picked, ascending, and how many groups one picked."""
+    mixed = rng.permutation(data.answered)
+    groups, first = np.unique(data.groups[mixed], return_index=True)
+    fair = mixed[first[~np.isin(groups, picked)]]
+    return np.sort(fair if len(fair) <= _MOST_ANSWERS else rng.choice(fair, _MOST_ANSWERS, replace=False)), len(groups) - len(fair)
+
+
+def _described(policy: AcceptancePolicy, logits: np.ndarray, tree: Subtrees, answers: int, picked: int, needed: int) -> Acceptance:
+    decisions = decide(logits, tree, policy)
+    at_answer = float(decisions.is_answer.mean())
+    above = float((decisions.nodes != ASK).mean()) - at_answer
+    state = PROMISED if at_answer + above > 0 else NOTHING
+    return Acceptance(policy, state, answers, picked, needed, round(at_answer, 4), round(above, 4))
