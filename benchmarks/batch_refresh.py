@@ -199,7 +199,7 @@ def main(arguments: Sequence[str]) -> int:
         for num_scored in given.scored:
             words = [str(number) for number in (given.products, num_answers, num_scored)]
             command = [sys.executable, "-m", "benchmarks.batch_refresh", "--one", *words]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)  # noqa: S603
+            found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
             sys.stderr.write(f"{words} {found}\n")
             lines += _rows(found, f"{num_answers:,}")
     text = "\n".join(lines) + "\n"

@@ -30,7 +30,7 @@ def aisle_run(case: Path, answers: int, seed: int, extra: Sequence[str] = ()) ->
         command = [str(Path(sys.executable).with_name("aisle")), "run", "--config", str(HERE.parent / "configs" / "case.yaml"), "--json"]
         for setting in settings:
             command += ["--set", setting]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -39,7 +39,7 @@ def reference(script: Path, case: Path, budget: int, seeds: int) -> Iterator[dic
     """Yields what the linear reference prints for all answers, or for `budget` random ones with each seed."""
     choice = ["--full", "--seeds", "0"] if budget == ALL else ["--budgets", str(budget), "--strategies", "random", "--seeds", str(seeds)]
     command = [sys.executable, str(script), str(case), *choice]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     for line in done.stdout.splitlines():
         yield json.loads(line)
 

@@ -93,7 +93,7 @@ def _original_ids(folder: Path, original: str, texts: list[str]) -> list[list[in
         given, made = Path(scratch, "texts.json"), Path(scratch, "ids.json")
         given.write_text(json.dumps(texts), encoding="utf-8")
         command = [original, "-c", _ORIGINAL, str(folder / "tokenizer.json"), str(given), str(made)]
-        subprocess.run(command, check=True)  # noqa: S603 - the user names the program
+        subprocess.run(command, check=True)
         found: list[list[int]] = json.loads(made.read_text(encoding="utf-8"))
     return found
 

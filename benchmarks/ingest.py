@@ -160,7 +160,7 @@ def table(results: list[dict[str, Any]]) -> str:
 def _fresh_process(folder: Path, format: str, count: int) -> dict[str, Any]:
     write_feed(folder / f"feed.{format}", format, count)
     command = [sys.executable, "-W", "ignore", __file__, "--measure", str(folder), "--formats", format, "--rows", str(count)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -154,7 +154,7 @@ def in_process_main(given: argparse.Namespace) -> int:
 def serving(*options: str) -> Iterator[tuple[dict[str, Any], int]]:
     """Starts the program, and gives its addresses and its process id."""
     command = [sys.executable, "-m", "pipeline.cli", "serve", "--json", "--port", "0", "--rest-api-port", "0", *options]
-    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:  # noqa: S603
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         try:
             line = process.stdout.readline() if process.stdout else ""
             if not line:
@@ -168,7 +168,7 @@ def serving(*options: str) -> Iterator[tuple[dict[str, Any], int]]:
 def child(*words: object) -> dict[str, Any]:
     """Runs this file as a client and returns its figures."""
     command = [sys.executable, "-m", "benchmarks.model_server", *map(str, words)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 

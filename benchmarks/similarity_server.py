@@ -94,7 +94,7 @@ def asked(address: str, questions: Path, how: str, threads: int, seconds: float)
     """Returns what all client processes together got."""
     command = [sys.executable, "-m", "benchmarks.similarity_server", "--client", address, str(questions), how, str(threads), str(seconds)]
     load = os.getloadavg()[0]
-    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(CLIENTS)]  # noqa: S603
+    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(CLIENTS)]
     rows = [json.loads(process.communicate()[0]) for process in processes]
     return {
         **summary([took for row in rows for took in row["ms"]], sum(row["a_second"] for row in rows)),
@@ -135,7 +135,7 @@ def measure(given: argparse.Namespace, kind: str, folder: Path) -> list[tuple[st
         found.append(("the library, one thread", {**summary(alone["ms"], alone["a_second"]), "load": (load, os.getloadavg()[0])}))
     command = [sys.executable, "-m", "pipeline.cli", "similar", "--index", str(folder / "built"), "--folder", str(folder / "live")]
     command += ["--port=0", "--rest-port=0", "--json", "--log-requests=errors"]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         address = json.loads(server.stdout.readline())["grpc"]  # type: ignore[union-attr]
         for how, says in (("id", "by product id"), ("vector", "by vector"), ("batch", f"by vector, {BATCH} a request")):

@@ -51,7 +51,7 @@ def server(*words: str) -> Iterator[tuple[str, int]]:
         "--log-requests=none",
         *words,
     ]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         yield json.loads(process.stdout.readline())["grpc"], process.pid  # type: ignore[union-attr]
     finally:

@@ -65,7 +65,7 @@ def smoke_test_in_fresh_process(model: Path, example_files: Sequence[str], produ
     command = [sys.executable, "-m", "components.smoke_testing", str(model), *example_files, "--products", str(products)]
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=os.environ | quiet, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=os.environ | quiet, check=False)
     except subprocess.TimeoutExpired:
         return SmokeReport((f"the process was still busy after {_TIMEOUT_S} s",), 0, float(_TIMEOUT_S))
     try:

@@ -30,7 +30,7 @@ class ChildProcess:
             NeighbourIndexError: it failed, or was ended.
         """
         command = [sys.executable, "-W", "ignore", "-m", module, *words]
-        self._child = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603
+        self._child = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         _, said = self._child.communicate()
         code, self._child = self._child.returncode, None
         if code:

@@ -132,7 +132,7 @@ def _freeze(request: dict[str, object], root: Path) -> None:
     log, file = root / "logs" / "freeze.log", root / "inputs" / "freeze.json"
     file.write_text(json.dumps(request, ensure_ascii=False), encoding="utf-8")
     command = [sys.executable, "-m", "studies.freeze", str(file)]
-    with log.open("wb") as stream, subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True) as child:  # noqa: S603
+    with log.open("wb") as stream, subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True) as child:
         try:
             code = child.wait()
         finally:

@@ -61,7 +61,7 @@ def reference_lines(
 
 def _printed(command: Sequence[str]) -> Iterator[str]:
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, encoding="utf-8", env=environment) as child:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, encoding="utf-8", env=environment) as child:
         try:
             yield from child.stdout or ()
             code = child.wait()

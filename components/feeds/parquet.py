@@ -92,7 +92,7 @@ def _process(file: int, options: FeedOptions) -> Iterator[subprocess.Popen[bytes
     words = [json.dumps(options.columns), json.dumps(sorted(options.optional))]
     paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH", ""))))
     command = [sys.executable, "-W", "ignore", "-m", parquet_process.__name__, *words]
-    process = subprocess.Popen(  # noqa: S603 - our own program, and no shell.
+    process = subprocess.Popen(
         command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": paths}
     )
     try:

@@ -116,7 +116,7 @@ def run_in_child(plan: RunPlan, progress: Progress, lock: int | None = None, unt
 def _child(plan_file: Path, log: Any, lock: int | None, until: str) -> Iterator[subprocess.Popen[str]]:
     """Runs the plan's process, in a process group of its own so that it ends with everything it started."""
     command = [sys.executable, "-m", "pipeline.local_run", str(plan_file), "--end-with-parent", "--until", until]
-    with subprocess.Popen(  # noqa: S603
+    with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -94,7 +94,9 @@ class FewShot(EmbeddingNetwork):
     ) -> np.ndarray:
         """Returns what the learner says of answered products without the answers of their fold; rules and latent space are kept."""
         features = self.described(data, nodes)
-        return held_out_logits(features, data.answers, seed, folds, self._parameters, progress, among=rows)[1]
+        return held_out_logits(
+            features, data.answers, seed, folds, self._parameters, progress, among=rows, trusts=self.trusts or None, partial=data.partial
+        )[1]
 
     def frozen(self, data: TrainingData, nodes: NodeBags | None, seed: int) -> FrozenFeatures:
         """Returns what is known without answers; the latent space is learnt from these products and kept."""
