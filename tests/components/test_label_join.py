@@ -102,7 +102,7 @@ def test_snapshots_and_label_join_run_in_tfx(inputs):
     assert [row["id"] for row in first] == [["dev0"], ["dev1"], ["dev2"], ["dev3"]]
     assert first[0] == {
         "id": ["dev0"], "title": ["Red Boot"], "group": ["g0"], "rule_ids": ["r1"], "rule_nodes": ["shoes", "boots"],
-        "answer_node": ["boots"], "answer_event": ["e1"], "category_depth": [2],
+        "answer_node": ["boots"], "answer_event": ["e1"], "answer_kind": ["is"], "category_depth": [2],
     }  # fmt: skip
     assert "answer_node" not in first[1]  # spoken for by an answer at a node that isn't exclusive
     assert (first[3]["rule_ids"], first[3]["rule_nodes"]) == (["r1", "r2", "no"], ["bags"])
@@ -117,6 +117,7 @@ def test_snapshots_and_label_join_run_in_tfx(inputs):
     assert report["products"] == 704
     assert report["labels"] == {
         "joined": 3, "joined_by_group": 1, "unknown_product": 1, "unknown_node": 0, "not_exclusive": 1, "other_kind": 0,
+        "partial": 0, "group_members": 0, "contradicted": 0, "dropped": 0,
     }  # fmt: skip
     assert [row["rule_id"] for row in report["rules"]] == ["r1", "r2", "no"]
 

@@ -190,7 +190,8 @@ def test_a_fresh_process_without_our_code_loads_it_in_tf2_and_tf1_and_gets_the_s
 
 def test_the_model_describes_itself(trained):
     extra = trained.model / "assets.extra"
-    assert {path.name for path in extra.iterdir()} == {"model.json", "hyperparameters.json", "warm_start.npz", "warm_start.json"}
+    described = {"model.json", "hyperparameters.json", "acceptance.json"}
+    assert {path.name for path in extra.iterdir()} == described | {"warm_start.npz", "warm_start.json"}
     model = json.loads((extra / "model.json").read_text(encoding="utf-8"))
     assert [(n["id"], n["parent_id"], n["name"], n["exclusive"]) for n in model["nodes"]] == [
         (n.id, n.parent_id, n.name, n.exclusive) for n in TREE
