@@ -85,6 +85,19 @@ DEFAULTS = FewShotParameters()
 
 
 @dataclass(frozen=True)
+class Opinions:
+    """What models learnt from the other folds say of answers, a by-product of fitting trusts.
+
+    Attributes:
+        rows: int64 `[m]`, answered products, a random part where there are thousands; none where trusts weren't fitted.
+        logits: float32 `[m, C]`.
+    """
+
+    rows: np.ndarray
+    logits: np.ndarray
+
+
+@dataclass(frozen=True)
 class FewShotModel:
     """The exclusive head as three tables: logits are `bag @ on_bag + latent @ on_latent + sum of rules * on_rules + bias`.
 
@@ -94,6 +107,7 @@ class FewShotModel:
         on_rules: float32 `[C, P]`.
         bias: float32 `[C]`.
         trusts: name of each piece of evidence to the trust learnt in it.
+        opinions: what models say that haven't seen the answers they are asked about.
     """
 
     on_bag: np.ndarray
@@ -101,6 +115,7 @@ class FewShotModel:
     on_rules: np.ndarray
     bias: np.ndarray
     trusts: dict[str, float]
+    opinions: Opinions
 
     def logits(self, products: Products, rules: RuleEvidence, rows: np.ndarray) -> np.ndarray:
         """Returns float32 `[len(rows), C]`."""
@@ -228,17 +243,17 @@ class _Learner:
 
     def trusts(
         self, rows: np.ndarray, classes: np.ndarray, progress: Callable[[str], None], partial: PartialAnswers | None = None
-    ) -> np.ndarray:
-        """Returns the trusts `[K]`, judged by answers that the evidence hasn't seen."""
+    ) -> tuple[np.ndarray, Opinions]:
+        """Returns the trusts `[K]`, judged by answers that the evidence hasn't seen, and what they make of that evidence."""
         start = self.starts(len(rows))
         deviation = np.maximum(np.abs(start), 1.0)
         counts = np.bincount(classes, minlength=self.num_classes)
         folds = _folds(self.products.groups[rows], self.parameters.folds)
         if (counts > 0).sum() < 2:
-            return start
+            return start, self.no_opinions()
         per_fold = max(1, self.parameters.max_stack_scores // (self.num_classes * self.parameters.folds))
         rng = np.random.default_rng(self.seed)
-        stacked, answers, weights = [], [], []
+        stacked, judged_rows, answers, weights = [], [], [], []
         partial = no_partial_answers(self.num_classes) if partial is None else partial
         open_folds = _folds(self.products.groups[partial.rows], self.parameters.folds)
         for fold in range(self.parameters.folds):
@@ -249,19 +264,26 @@ class _Learner:
             progress(f"few_shot fold={fold + 1} of={self.parameters.folds}")
             learnt = self.learnt(rows[inside], classes[inside], partial.part(open_folds != fold))
             stacked.append(self.evidence(rows[judged], learnt))
+            judged_rows.append(rows[judged])
             answers.append(classes[judged])
             weights.append(_unseen_weight(counts, learnt.counts)[classes[judged]])
         if not stacked:
-            return start
+            return start, self.no_opinions()
         judged_classes = np.concatenate(answers)
         row_weights = np.concatenate(weights)
         balanced = counts[judged_classes] ** -self.parameters.balance
         row_weights *= balanced * len(balanced) / balanced.sum()
         guarded = ~np.isin(self.names, _MAY_COUNT_AGAINST) & (len(rows) < _SOME)
         lowest = np.where(guarded, np.minimum(start, 0.0), -np.inf)
-        return fit_trusts(np.concatenate(stacked), judged_classes, row_weights.astype(np.float32), start, deviation, lowest, 60)
+        evidence = np.concatenate(stacked)
+        trusts = fit_trusts(evidence, judged_classes, row_weights.astype(np.float32), start, deviation, lowest, 60)
+        return trusts, Opinions(np.concatenate(judged_rows), evidence @ trusts.astype(np.float32))
 
-    def compiled(self, learnt: _Learnt, trusts: np.ndarray) -> FewShotModel:
+    def no_opinions(self) -> Opinions:
+        """Returns none."""
+        return Opinions(np.zeros(0, np.int64), np.zeros((0, self.num_classes), np.float32))
+
+    def compiled(self, learnt: _Learnt, trusts: np.ndarray, opinions: Opinions) -> FewShotModel:
         """Returns the sum of all evidence times trust as tables."""
         of = dict(zip(self.names, trusts, strict=True))
         fading, slowly = _fading(learnt.counts)
@@ -287,6 +309,7 @@ class _Learner:
             np.ascontiguousarray(known[num_linear:].T),
             bias.astype(np.float32),
             {name: round(float(trust), 4) for name, trust in of.items()},
+            opinions,
         )
 
 
@@ -353,8 +376,11 @@ def learn(
     said = no_partial_answers(features.num_classes)
     if partial is not None:
         said = weighed(informative(partial, answers), parameters.member_weight, parameters.question_weight)
-    found = learner.trusts(rows, classes, progress, said) if trusts is None else np.array([trusts[name] for name in learner.names])
-    return learner.compiled(learner.learnt(rows, classes, said), found)
+    if trusts is None:
+        found, opinions = learner.trusts(rows, classes, progress, said)
+    else:
+        found, opinions = np.array([trusts[name] for name in learner.names]), learner.no_opinions()
+    return learner.compiled(learner.learnt(rows, classes, said), found, opinions)
 
 
 def _distinct(groups: np.ndarray, candidates: np.ndarray | None, count: int, seed: int) -> np.ndarray:

@@ -96,7 +96,7 @@ def choose_acceptance(
     needed = answers_needed(promise.precision, promise.confidence)
     if len(rows) < needed:
         return asking(TOO_FEW, promise.precision, promise.confidence, len(rows), num_picked, needed)
-    logits = held_out_logits(network, data, rows, promise.folds, seed, refit, nodes)
+    rows, logits = held_out_logits(network, data, rows, promise.folds, seed, refit, nodes)
     classes = data.answers[rows]
     policy = choose_policy(logits, classes, data.groups[rows], tree, promise.precision, promise.confidence)
     found = _described(policy, logits, tree, len(rows), num_picked, needed)
@@ -115,8 +115,8 @@ def held_out_logits(
     seed: int,
     refit: Callable[[TrainingData], Network],
     nodes: Callable[[], NodeBags],
-) -> np.ndarray:
-    """Returns what networks say of answered products, float32 `[len(rows), C]`, that have learnt from all answers but theirs.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns answered products, and what networks say of them that have learnt from all answers but theirs.
 
     Args:
         network: fitted to `data`.
@@ -126,6 +126,9 @@ def held_out_logits(
         seed: of the folds.
         refit: as of `choose_acceptance`.
         nodes: as of `choose_acceptance`.
+
+    Returns:
+        Ascending: int64 `[m]`, all of `rows` or a random part; float32 `[m, C]`.
     """
     if isinstance(network, LearnsAnswers):
         return network.held_out_logits(data, nodes(), rows, seed, folds, log.info)
@@ -136,9 +139,9 @@ def held_out_logits(
         if len(held):
             log.info("held_out fold=%d of=%d", fold + 1, folds)
             parts.append((held, logits_of(refit(replace(data, answers=np.where(fold_of == fold, -1, data.answers))), data, held)))
-    order = np.argsort(np.concatenate([held for held, _ in parts]))
-    found: np.ndarray = np.concatenate([logits for _, logits in parts])[order]
-    return found
+    found = np.concatenate([held for held, _ in parts])
+    order = np.argsort(found)
+    return found[order], np.concatenate([logits for _, logits in parts])[order]
 
 
 def _fair_rows(data: TrainingData, picked: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:

@@ -96,7 +96,7 @@ def test_the_tables_say_what_the_evidence_says(shop, count):
     trusts = np.random.default_rng(0).normal(size=len(learner.names))
     asked = np.arange(50)
     evidence = learner.evidence(asked, learnt) @ trusts.astype(np.float32)
-    tables = learner.compiled(learnt, trusts).logits(shop.products, rules, asked)
+    tables = learner.compiled(learnt, trusts, learner.no_opinions()).logits(shop.products, rules, asked)
     # The regression's evidence has its highest score taken off, which no softmax sees.
     np.testing.assert_allclose(evidence - evidence.mean(1, keepdims=True), tables - tables.mean(1, keepdims=True), atol=2e-4)
 
@@ -117,3 +117,18 @@ def test_a_few_more_answers_with_the_trusts_there_are_give_nearly_the_same_model
     anew, kept = shop.learn(answers), learn(shop.frozen(), answers, 0, trusts=before.trusts)
     assert kept.trusts == before.trusts
     assert abs(shop.accuracy(kept) - shop.accuracy(anew)) < 0.03
+
+
+def test_opinions_of_folds_have_not_seen_the_answers():
+    made = catalogue(num_products=400, named=0.0, useful_names=False)
+    answers = np.where(made.some_answers(300) >= 0, np.random.default_rng(2).integers(0, NUM_CLASSES, 400), -1)
+    found = learn(made.frozen(), answers, 0).opinions
+    assert np.sort(found.rows).tolist() == np.flatnonzero(answers >= 0).tolist()
+    assert found.logits.shape == (300, NUM_CLASSES)
+    assert (found.logits.argmax(axis=1) == answers[found.rows]).mean() < 0.15  # A model that saw them knows most of them by heart.
+
+
+def test_kept_trusts_bring_no_opinions():
+    made = catalogue(num_products=100)
+    answers = made.some_answers(60)
+    assert len(learn(made.frozen(), answers, 0, trusts=learn(made.frozen(), answers, 0).trusts).opinions.rows) == 0

@@ -17,6 +17,7 @@ from trainer_module.acceptance import Promise, choose_acceptance, held_out_logit
 from trainer_module.fitting import logits_of
 from trainer_module.hyperparameters import Phase
 from trainer_module.training_data import group_numbers
+from trainer_module.zoo import few_shot
 
 RANGES = subtrees(TREE, shop_taxonomy())
 PHASES = [Phase(8, 0.25, 0.75)]
@@ -59,9 +60,22 @@ def test_a_held_out_opinion_does_not_know_its_answer(name):
     network = fitted(lone, name=name, phases=PHASES)[0]
     rows = np.arange(0, 160, 2)
     refit = lambda taught: fitted(taught, name=name, phases=PHASES)[0]  # noqa: E731
-    logits = held_out_logits(network, lone, rows, 2, 0, refit, lambda: None)
-    assert logits.shape == (80, NUM_CLASSES)
+    asked, logits = held_out_logits(network, lone, rows, 2, 0, refit, lambda: None)
+    assert asked.tolist() == rows.tolist() and logits.shape == (80, NUM_CLASSES)
     assert (logits.argmax(1) == lone.answers[rows]).mean() < 0.4
+
+
+def test_with_thousands_of_answers_the_learner_keeps_the_opinions_it_has(monkeypatch):
+    network, data = fitted(noisy(400, 0), name="few_shot", phases=PHASES)[0], noisy(400, 0)
+    rows = np.arange(0, 400, 2)
+    _, learnt_again = held_out_logits(network, data, rows, 3, 0, None, lambda: None)
+    monkeypatch.setattr(few_shot, "_MANY_ANSWERS", 300)
+    asked, logits = held_out_logits(network, data, rows, 3, 0, None, lambda: None)
+    assert asked.tolist() == rows.tolist()
+    right, right_again = ((found.argmax(1) == data.answers[rows]).mean() for found in (logits, learnt_again))
+    assert not np.array_equal(logits, learnt_again) and right == pytest.approx(right_again, abs=0.1)
+    monkeypatch.setattr(few_shot, "held_out_logits", None)  # Nothing is learnt again.
+    assert np.array_equal(held_out_logits(network, data, rows, 3, 0, None, lambda: None)[1], logits)
 
 
 def test_near_duplicates_are_one_answer_and_picked_ones_none():

@@ -60,8 +60,11 @@ class LearnsAnswers(Protocol):
 
     def held_out_logits(
         self, data: TrainingData, nodes: NodeBags | None, rows: np.ndarray, seed: int, folds: int, progress: Callable[[str], None]
-    ) -> np.ndarray:
-        """Returns what it would say of answered products `rows` without their answers, float32 `[len(rows), C]`; changes nothing."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns answered products, all or a random part of `rows`, and what it would say of them without their answers.
+
+        Called after `learn_answers` with the same data; changes nothing. Both ascending: int64 `[m]`, float32 `[m, C]`.
+        """
         ...
 
 

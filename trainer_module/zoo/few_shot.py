@@ -12,7 +12,7 @@ from few_shot.evidence import LinearEvidence, NodeTexts, Products
 from few_shot.frozen import FrozenFeatures
 from few_shot.held_out import held_out_logits
 from few_shot.latent import latent_space, unit_rows
-from few_shot.learner import FewShotModel, FewShotParameters, learn
+from few_shot.learner import FewShotModel, FewShotParameters, Opinions, learn
 from few_shot.rule_evidence import NoRules, RuleReadings
 from schemas.features import CHARACTERS, TEXT
 from trainer_module.hyperparameters import HyperParameters
@@ -31,6 +31,7 @@ _CHARACTERS_OF_PATH = 2.0
 _OTHER_FIELDS, _LATENT, _ENCODED = (0.5, 0.25), (4.0, 2.0), (7.0, 5.0)
 # A category column is one word against a title of unit length: at full weight a brand with one contrary answer outvotes the title.
 _CATEGORY_WEIGHT = 0.3
+_MANY_ANSWERS, _ENOUGH_OPINIONS = 3_000, 2_000
 _SCORED_AT_ONCE = 1024
 _SPACE_ROWS = 20_000
 
@@ -53,6 +54,7 @@ class FewShot(EmbeddingNetwork):
         )
         self._reading = RuleReading(tree)
         self.trusts: dict[str, float] = {}
+        self._opinions = Opinions(np.zeros(0, np.int64), np.zeros((0, len(tree.exclusive)), np.float32))
         sizes = [max(1, len(layout.vocabularies[f.name])) for f in layout.embedded]
         self._starts = [layout.num_columns + sum(sizes[:k]) for k in range(len(sizes))]
         num_columns, num_classes = layout.num_columns + sum(sizes), len(tree.exclusive)
@@ -91,12 +93,19 @@ class FewShot(EmbeddingNetwork):
 
     def held_out_logits(
         self, data: TrainingData, nodes: NodeBags | None, rows: np.ndarray, seed: int, folds: int, progress: Callable[[str], None]
-    ) -> np.ndarray:
-        """Returns what the learner says of answered products without the answers of their fold; rules and latent space are kept."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns those of the answered products, and what the learner says of them without the answers of their fold.
+
+        Rules and latent space are kept. With thousands of answers the opinions that trusts were fitted on serve, if they are enough:
+        to learn again for each fold would take longer than all else.
+        """
+        held, places, _ = np.intersect1d(self._opinions.rows, rows, return_indices=True)
+        if len(data.answered) >= _MANY_ANSWERS and len(held) >= min(len(rows), _ENOUGH_OPINIONS):
+            return held, self._opinions.logits[places]
         features = self.described(data, nodes)
         return held_out_logits(
             features, data.answers, seed, folds, self._parameters, progress, among=rows, trusts=self.trusts or None, partial=data.partial
-        )[1]
+        )
 
     def frozen(self, data: TrainingData, nodes: NodeBags | None, seed: int) -> FrozenFeatures:
         """Returns what is known without answers; the latent space is learnt from these products and kept."""
@@ -177,7 +186,7 @@ class FewShot(EmbeddingNetwork):
             (self._bias, model.bias),
         ):
             variable.assign(value)
-        self.trusts = model.trusts
+        self.trusts, self._opinions = model.trusts, model.opinions
 
 
 def _only_dimensions(vectors: np.ndarray, dimensions: range) -> np.ndarray:
