@@ -90,6 +90,14 @@ class TunerSpec(standard_component_specs.TunerSpec):
     INPUTS = {**standard_component_specs.TunerSpec.INPUTS, **_SNAPSHOTS}
 
 
+def _told(split: str, custom_config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "train_args": trainer_pb2.TrainArgs(splits=[split]),
+        "eval_args": trainer_pb2.EvalArgs(splits=[split]),
+        "custom_config": json_utils.dumps(custom_config),
+    }
+
+
 class SnapshotTrainer(base_component.BaseComponent):
     """TFX's Trainer on one split.
 
@@ -107,9 +115,7 @@ class SnapshotTrainer(base_component.BaseComponent):
     def __init__(self, run_fn: str, split: str, custom_config: dict[str, Any], **channels: BaseChannel) -> None:
         spec = TrainerSpec(
             run_fn=run_fn,
-            train_args=trainer_pb2.TrainArgs(splits=[split]),
-            eval_args=trainer_pb2.EvalArgs(splits=[split]),
-            custom_config=json_utils.dumps(custom_config),
+            **_told(split, custom_config),
             model=Channel(type=standard_artifacts.Model),
             model_run=Channel(type=standard_artifacts.ModelRun),
             **channels,
@@ -133,9 +139,7 @@ class SnapshotTuner(base_component.BaseComponent):
     def __init__(self, tuner_fn: str, split: str, custom_config: dict[str, Any], **channels: BaseChannel) -> None:
         spec = TunerSpec(
             tuner_fn=tuner_fn,
-            train_args=trainer_pb2.TrainArgs(splits=[split]),
-            eval_args=trainer_pb2.EvalArgs(splits=[split]),
-            custom_config=json_utils.dumps(custom_config),
+            **_told(split, custom_config),
             best_hyperparameters=Channel(type=standard_artifacts.HyperParameters),
             tuner_results=Channel(type=standard_artifacts.TunerResults),
             **channels,

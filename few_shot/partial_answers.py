@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from few_shot.softmax import softmax_in_place
+
 _IMPOSSIBLE = np.float32(-np.inf)
 
 
@@ -98,17 +100,7 @@ def marginal_in_place(scores: np.ndarray, allowed: np.ndarray) -> np.ndarray:
         Jin and Ghahramani 2003, Learning with multiple labels, NeurIPS 15; Cour et al. 2011, JMLR 12.
     """
     among = np.where(allowed, scores, _IMPOSSIBLE)
-    of_all, of_allowed = _softmax_in_place(scores), _softmax_in_place(among)
+    of_all, of_allowed = softmax_in_place(scores), softmax_in_place(among)
     scores -= among
     loss: np.ndarray = of_all - of_allowed
     return loss
-
-
-def _softmax_in_place(scores: np.ndarray) -> np.ndarray:
-    highest = scores.max(axis=1, keepdims=True)
-    scores -= highest
-    np.exp(scores, out=scores)
-    total = scores.sum(axis=1, keepdims=True)
-    scores /= total
-    log_total: np.ndarray = (highest + np.log(total))[:, 0]
-    return log_total

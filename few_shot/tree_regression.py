@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 
 from few_shot.partial_answers import marginal_in_place
 from few_shot.propagation import WeakRows
+from few_shot.softmax import softmax_in_place
 
 _MEMORY = 6
 _SMALLEST = 1e-30
@@ -67,7 +68,7 @@ def fit_regression(
         own = flat.reshape(width, num_nodes).astype(np.float32)
         scores = inputs @ (own @ ancestry)
         right = scores[rows, classes]
-        log_sum = _softmax_in_place(scores)
+        log_sum = softmax_in_place(scores)
         scores[rows, classes] -= 1.0
         scores *= row_weights[:, None]
         gradient = (inputs.T @ scores) @ ancestry.T + penalty * own
@@ -99,7 +100,7 @@ def _weak_loss_in_place(scores: np.ndarray, weak: WeakRows) -> float:
     (Grandvalet and Bengio 2005).
     """
     of_targets = (weak.targets * scores).sum(axis=1)
-    log_sum = _softmax_in_place(scores)
+    log_sum = softmax_in_place(scores)
     weights = weak.target_weights * weak.targets.sum(axis=1)
     value = float((weights * log_sum - weak.target_weights * of_targets).sum(dtype=np.float64))
     gradient = weights[:, None] * scores - weak.target_weights[:, None] * weak.targets
@@ -110,14 +111,3 @@ def _weak_loss_in_place(scores: np.ndarray, weak: WeakRows) -> float:
         gradient -= np.float32(weak.entropy_weight) * scores * (logarithms + entropy[:, None])
     scores[...] = gradient
     return value
-
-
-def _softmax_in_place(scores: np.ndarray) -> np.ndarray:
-    """Makes scores `[n, C]` probabilities, and returns the logarithm of what they were divided by, `[n]`."""
-    highest = scores.max(axis=1, keepdims=True)
-    scores -= highest
-    np.exp(scores, out=scores)
-    total = scores.sum(axis=1, keepdims=True)
-    scores /= total
-    log_total: np.ndarray = (highest + np.log(total))[:, 0]
-    return log_total

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from schemas.errors import NeighbourIndexError
+from schemas.errors import AisleError, NeighbourIndexError
+from similarity.manifest import IndexManifest
 
 _ROOT = Path(__file__).resolve().parents[1]
+_PATIENCE = 10  # Queries come first.
+
+
+def child_main(arguments: argparse.Namespace, work: Callable[[argparse.Namespace], IndexManifest]) -> int:
+    """Does the work of such a process; says on standard output how many products there are, or on standard error what is wrong.
+
+    Returns:
+        The exit code.
+    """
+    os.nice(_PATIENCE)
+    try:
+        written = work(arguments)
+    except AisleError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(f"{written.num_products}\n")
+    return 0
 
 
 class ChildProcess:

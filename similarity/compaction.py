@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from schemas.errors import AisleError
 from similarity.change_log import read_log, sync, write_history
 from similarity.changes import latest
+from similarity.child_process import child_main
 from similarity.manifest import IndexManifest
 from similarity.planner import build_index, load_index, save_index
 from similarity.recent_changes import RecentChanges, merged
 
 PARTIAL = ".partial"
-_PATIENCE = 10  # Queries come first.
 log = logging.getLogger(__name__)
 
 
@@ -64,15 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("history", type=Path)
     parser.add_argument("logs", type=Path, nargs="+")
     parser.add_argument("--min-recall", type=float, required=True)
-    given = parser.parse_args(arguments)
-    os.nice(_PATIENCE)
-    try:
-        written = compact(given.built, given.logs, given.target, given.history, given.min_recall)
-    except AisleError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(f"{written.num_products}\n")
-    return 0
+    return child_main(parser.parse_args(arguments), lambda told: compact(told.built, told.logs, told.target, told.history, told.min_recall))
 
 
 if __name__ == "__main__":

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from schemas.errors import AisleError, NeighbourIndexError
+from schemas.errors import NeighbourIndexError
+from similarity.child_process import child_main
 from similarity.contract import MIN_SCANN_PRODUCTS
 from similarity.manifest import IndexManifest
 from similarity.planner import build_index, load_index, save_index
 from similarity.product_ids import ProductIds
 from similarity.vectors import ProductVectors
-
-_PATIENCE = 10  # Queries come first.
 
 
 def part_of(products: ProductVectors, node_ids: Sequence[str], with_rest: bool) -> ProductVectors:
@@ -71,15 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("target", type=Path)
     parser.add_argument("--nodes", nargs="*", default=[])
     parser.add_argument("--rest", action="store_true")
-    given = parser.parse_args(arguments)
-    os.nice(_PATIENCE)
-    try:
-        written = write_part(given.built, given.target, given.nodes, given.rest)
-    except AisleError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(f"{written.num_products}\n")
-    return 0
+    return child_main(parser.parse_args(arguments), lambda told: write_part(told.built, told.target, told.nodes, told.rest))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.case_folder import case_events
@@ -58,6 +58,15 @@ def _name(case: Path) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in case.name) or "case"
 
 
+@contextlib.contextmanager
+def _planned(settings: Settings, progress: Progress) -> Iterator[tuple[RunPlan, int]]:
+    """Plans a run whose root nobody else writes to meanwhile."""
+    root = Path(settings.run.root)
+    with run_lock(root, ["aisle", *sys.argv[1:]], progress.say) as lock:
+        check_metadata(root)
+        yield plan_run(settings), lock
+
+
 def frozen_folder(settings: Settings, progress: Progress) -> Path:
     """Returns the folder of the frozen catalogue, made now unless the same content and code made it before.
 
@@ -65,9 +74,7 @@ def frozen_folder(settings: Settings, progress: Progress) -> Path:
         AisleError: a stage refused its input.
     """
     root = Path(settings.run.root)
-    with run_lock(root, ["aisle", *sys.argv[1:]], progress.say) as lock:
-        check_metadata(root)
-        plan = plan_run(settings)
+    with _planned(settings, progress) as (plan, lock):
         digest = frozen_digest(plan)
         folder = root.parent / f"frozen-{digest}"
         if not is_frozen(folder):
@@ -84,10 +91,7 @@ def run_front(settings: Settings, progress: Progress, until: str = LAST_STAGE) -
     Raises:
         AisleError: a stage refused its input.
     """
-    root = Path(settings.run.root)
-    with run_lock(root, ["aisle", *sys.argv[1:]], progress.say) as lock:
-        check_metadata(root)
-        plan = plan_run(settings)
+    with _planned(settings, progress) as (plan, lock):
         return plan, run_in_child(plan, progress, lock, until=until)["paths"]
 
 

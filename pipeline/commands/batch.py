@@ -20,7 +20,7 @@ from few_shot.stopping_advice import NEXT_ANSWERS
 from pipeline.audit_quality import audit_quality, left_out_text, quality_rows
 from pipeline.batch_drawing import draw_from_latest_run
 from pipeline.commands.asked import asked
-from pipeline.commands.options import are_settings_named, positive, settings_of, settings_parent
+from pipeline.commands.options import MAX_SEED, are_settings_named, positive, settings_of, settings_parent, share, up_to
 from pipeline.demo.labeller import SimulatedLabeller
 from pipeline.inputs import read_taxonomy, resolved
 from pipeline.more_answers import AUDITS, SOURCES, Point, advice_of, advice_text, audited_points, point_rows, run_points
@@ -67,9 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drawing.add_argument("--strategy", metavar="NAME", help="instead of sampling.strategy")
     drawing.add_argument("--size", type=positive, metavar="N", help="instead of sampling.batch_size")
     drawing.add_argument(
-        "--questions", type=_whole, default=0, metavar="N", help="items about groups of products, five of which are shown (default 0)"
+        "--questions",
+        type=up_to(999_999),
+        default=0,
+        metavar="N",
+        help="items about groups, five products of which are shown (default 0)",
     )
-    drawing.add_argument("--seed", type=_seed, metavar="N", help="instead of run.seed")
+    drawing.add_argument("--seed", type=up_to(MAX_SEED), metavar="N", help="instead of run.seed")
     drawing.add_argument("--out", metavar="FOLDER", help="where the batch goes (default: batches/ID below run.root)")
     drawing.add_argument("--json", action="store_true", help="write JSON")
 
@@ -92,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     answering = actions.add_parser("answer", parents=[shared, common], help="let the simulated labeller answer every item")
     answering.add_argument("--truth", required=True, metavar="FILE", help="TSV with product_id and node_id")
     answering.add_argument("--out", required=True, metavar="EVENTS", help="where the label events go, as JSON lines")
-    answering.add_argument("--wrong-answer-rate", type=_share, default=0.0, metavar="R", help="share of wrong answers, 0 to 1 (default 0)")
+    answering.add_argument("--wrong-answer-rate", type=share, default=0.0, metavar="R", help="share of wrong answers, 0 to 1 (default 0)")
     answering.add_argument("--seed", type=int, default=0, help="of which answers are wrong (default 0)")
     answering.add_argument("--labeller", default="simulated", metavar="NAME", help="name the answers are given under")
 
@@ -299,28 +303,6 @@ def _write_events(path: Path, events: Sequence[Any]) -> None:
 
 def _write(line: str) -> None:
     sys.stdout.write(line + "\n")
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from 0 to {2**31 - 1}")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or len(text) > 6:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from 0 to 999,999")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0.0 <= share <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a share from 0 to 1")
-    return share
 
 
 _ACTIONS = {"show": _show, "answer": _answer}

@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from pipeline.commands.options import MAX_SEED, up_to
 from pipeline.demo.catalogue import CONFIGURATION, DEFAULT_PRODUCTS, write_demo_catalogue
 
 EPILOG = """examples:
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--products", type=int, default=DEFAULT_PRODUCTS, metavar="N", help=f"products, broken rows included (default {DEFAULT_PRODUCTS})"
     )
-    parser.add_argument("--seed", type=_seed, default=0, help="of every random choice (default 0)")
+    parser.add_argument("--seed", type=up_to(MAX_SEED), default=0, help="of every random choice (default 0)")
     parser.add_argument("--force", action="store_true", help="replace the demo catalogue that is in the folder")
     parser.add_argument("--json", action="store_true", help="write JSON")
 
@@ -55,9 +56,3 @@ def run(args: argparse.Namespace) -> int:
 
 def _show_progress(step: str) -> None:
     sys.stderr.write(f"demo-catalogue: {step} ...\n")
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit() or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from 0 to {2**31 - 1}")
-    return int(text)

@@ -1,13 +1,16 @@
-"""The options that verbs share: --config and --set."""
+"""What the options of verbs share: --config and --set, numbers, and lines of output."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from schemas.settings import Settings
 from schemas.settings_loader import load_settings
+
+MAX_SEED = 2**31 - 1
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +52,28 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number above 0")
     return int(text)
+
+
+def up_to(most: int) -> Callable[[str], int]:
+    """Returns what reads a whole number from 0 to `most`, for argparse."""
+
+    def whole(text: str) -> int:
+        if not text.isdecimal() or len(text) > len(str(most)) or int(text) > most:
+            raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from 0 to {most:,}")
+        return int(text)
+
+    return whole
+
+
+def share(text: str) -> float:
+    """Reads a share from 0 to 1, for argparse."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0.0 <= found <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a share from 0 to 1")
+    return found
 
 
 def write_line(text: str = "") -> None:

@@ -6,7 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-from pipeline.commands.options import add_settings, positive
+from pipeline.commands.options import add_settings, positive, share, up_to
 from schemas.settings import SamplingSettings
 
 EPILOG = """examples:
@@ -26,6 +26,7 @@ CATALOGUE is a folder with a feed, taxonomy.tsv, rules.tsv and gold.tsv. The sam
 Beside FILE.jsonl a study writes FILE.jsonl.html and FILE.jsonl.png."""
 _BUDGETS = (0, 100, 250, 500, 1000, 2000)
 _ALL = "all"
+_WHOLE = up_to(999_999_999)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,10 +65,10 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         "--budgets", nargs="+", type=_budget, default=list(_BUDGETS), metavar="N", help="answers to judge at; all for every one there is"
     )
     parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="campaigns of each strategy (default 3)")
-    parser.add_argument("--first-seed", type=_whole, default=0, metavar="N", help="the first of the seeds (default 0)")
-    parser.add_argument("--wrong", type=_share, default=0.0, metavar="R", help="share of wrong answers, 0 to 1 (default 0)")
+    parser.add_argument("--first-seed", type=_WHOLE, default=0, metavar="N", help="the first of the seeds (default 0)")
+    parser.add_argument("--wrong", type=share, default=0.0, metavar="R", help="share of wrong answers, 0 to 1 (default 0)")
     parser.add_argument(
-        "--unsure", type=_share, default=0.0, metavar="R", help="share of answers that say only under which node of depth 2 (default 0)"
+        "--unsure", type=share, default=0.0, metavar="R", help="share of answers that say only under which node of depth 2 (default 0)"
     )
     parser.add_argument("--ignore-unsure", action="store_true", help="learn nothing from such answers, to see what they are worth")
     parser.add_argument(
@@ -78,7 +79,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--question-share",
-        type=_share,
+        type=share,
         default=0.2,
         metavar="R",
         help="share of a batch that mixed asks about groups (default 0.2)",
@@ -109,10 +110,10 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         help="sizes of the first batches, the last one for all later",
     )
     parser.add_argument(
-        "--growth", type=_share, default=0.25, metavar="R", help="or this share of the answers so far, if it is more (default 0.25)"
+        "--growth", type=share, default=0.25, metavar="R", help="or this share of the answers so far, if it is more (default 0.25)"
     )
     parser.add_argument(
-        "--audit-share", type=_share, default=SamplingSettings().audit_share, metavar="R", help="of a batch, drawn at random (default 0.1)"
+        "--audit-share", type=share, default=SamplingSettings().audit_share, metavar="R", help="of a batch, drawn at random (default 0.1)"
     )
     parser.add_argument(
         "--scored-products", type=positive, default=6000, metavar="N", help="unasked products scored a round (default 6000)"
@@ -125,7 +126,7 @@ def _add_noise(parser: argparse.ArgumentParser) -> None:
         "--budgets", nargs="+", type=_budget, default=[1000, _ALL], metavar="N", help="answers to judge at (default 1000 all)"
     )
     parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="campaigns on each copy (default 1)")
-    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="of the noise (default 0)")
+    parser.add_argument("--seed", type=_WHOLE, default=0, metavar="N", help="of the noise (default 0)")
     parser.add_argument("--kinds", nargs="+", metavar="NAME", help="only these kinds of noise, as 'all together' (default: every kind)")
 
 
@@ -155,8 +156,8 @@ def _add_acceptance(parser: argparse.ArgumentParser) -> None:
         "--budgets", nargs="+", type=_budget, default=[1000, _ALL], metavar="N", help="answers to calibrate on (default 1000 all)"
     )
     parser.add_argument("--seeds", type=positive, default=10, metavar="N", help="re-draws of the answers (default 10)")
-    parser.add_argument("--promised", type=_share, default=0.95, metavar="R", help="precision of what is accepted (default 0.95)")
-    parser.add_argument("--confidence", type=_share, default=0.95, metavar="R", help="that the promise is kept (default 0.95)")
+    parser.add_argument("--promised", type=share, default=0.95, metavar="R", help="precision of what is accepted (default 0.95)")
+    parser.add_argument("--confidence", type=share, default=0.95, metavar="R", help="that the promise is kept (default 0.95)")
 
 
 def _add_case(parser: argparse.ArgumentParser) -> None:
@@ -183,23 +184,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _budget(text: str) -> int | str:
-    return text if text == _ALL else _whole(text)
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from 0 to 999,999,999")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a share from 0 to 1")
-    return share
+    return text if text == _ALL else _WHOLE(text)
 
 
 _ACTIONS = {
