@@ -5,7 +5,7 @@ import logging
 import posixpath
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
@@ -34,6 +34,22 @@ REPORT_FILE = "rule_report.json"
 log = logging.getLogger(__name__)
 
 
+class _Snapshots(NamedTuple):
+    """Where the folders are of what is joined."""
+
+    taxonomy: str
+    rules: str
+    labels: str
+
+
+# Each worker reads the snapshots itself, once: to pickle the answers of a large shop takes longer than to label its products.
+@functools.lru_cache(maxsize=1)
+def _loaded(snapshots: _Snapshots) -> tuple[RuleMatcher, Answers]:
+    taxonomy = read_taxonomy(snapshots.taxonomy)
+    matcher = RuleMatcher(read_rules(snapshots.rules, taxonomy), taxonomy)
+    return matcher, usable_answers(read_events(snapshots.labels), taxonomy)
+
+
 class _FindSplits(beam.DoFn):
     """A task to (product id, split) of those products in its file that may answer for their group."""
 
@@ -49,13 +65,12 @@ class _FindSplits(beam.DoFn):
 class _LabelFile(beam.DoFn):
     """A task to the counts of its file; the labelled file is the side effect, the same whenever it is done again."""
 
-    def __init__(self, matcher: RuleMatcher, answers: Answers) -> None:
-        self._matcher = matcher
-        self._answers = answers
+    def __init__(self, snapshots: _Snapshots) -> None:
+        self._snapshots = snapshots
 
     def process(self, task: RewriteTask, splits: dict[str, str]) -> Iterator[LabelCounts]:
-        by_group = group_answers(self._answers, splits)
-        yield label_file(Labeller(self._matcher, self._answers, by_group), *task)
+        matcher, answers = _loaded(self._snapshots)
+        yield label_file(Labeller(matcher, answers, group_answers(answers, splits)), *task)
 
 
 class LabelJoinExecutor(base_beam_executor.BaseBeamExecutor):
@@ -67,13 +82,13 @@ class LabelJoinExecutor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         labelled = artifact_utils.get_single_instance(output_dict["labelled_examples"])
         report_uri = artifact_utils.get_single_instance(output_dict["rule_report"]).uri
-        taxonomy = read_taxonomy(artifact_utils.get_single_uri(input_dict["taxonomy"]))
-        matcher = RuleMatcher(read_rules(artifact_utils.get_single_uri(input_dict["rules"]), taxonomy), taxonomy)
-        answers = usable_answers(read_events(artifact_utils.get_single_uri(input_dict["labels"])), taxonomy)
+        snapshots = _Snapshots(*(artifact_utils.get_single_uri(input_dict[name]) for name in _Snapshots._fields))
+        matcher, answers = _loaded(snapshots)
         tasks = rewrite_tasks(examples, labelled)
 
         def write_report(counts: LabelCounts) -> None:
-            text = report_json(join_report(counts, answers, matcher))
+            rules, said = _loaded(snapshots)
+            text = report_json(join_report(counts, said, rules))
             write_local(posixpath.join(report_uri, REPORT_FILE), lambda path: path.write_text(text, encoding="utf-8"))
 
         with self._make_beam_pipeline() as pipeline:
@@ -86,11 +101,12 @@ class LabelJoinExecutor(base_beam_executor.BaseBeamExecutor):
             )
             _ = (
                 files
-                | "LabelFiles" >> beam.ParDo(_LabelFile(matcher, answers), beam.pvalue.AsDict(splits))
+                | "LabelFiles" >> beam.ParDo(_LabelFile(snapshots), beam.pvalue.AsDict(splits))
                 | "Count" >> beam.CombineGlobally(MergeCounts(functools.partial(LabelCounts.of, len(matcher.rules))))
                 | "WriteReport" >> beam.Map(write_report)
             )
         describe_like(examples, labelled)
+        _loaded.cache_clear()
         log.info(
             "label_join files=%d rules=%d answers=%d left_out=%s seconds=%.1f",
             len(tasks), len(matcher.rules), len(answers.by_product), dict(answers.left_out), time.monotonic() - started,
