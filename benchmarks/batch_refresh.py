@@ -188,7 +188,7 @@ def main(arguments: Sequence[str]) -> int:
         "",
         "Command: `OPENBLAS_NUM_THREADS=1 python -m benchmarks.batch_refresh`",
         "",
-        f"{os.cpu_count()} cores, others at work beside; {len(invented_tree()):,} nodes, {given.products:,} products, {DIMENSION} latent "
+        f"{os.cpu_count()} cores; {len(invented_tree()):,} nodes, {given.products:,} products, {DIMENSION} latent "
         f"dimensions, batches of {BATCH}. Seconds by the clock / of the processor. Trusts are kept from a model with nine tenths of the "
         "answers. Each row is a process of its own, whose peak includes the catalogue.",
         "",
