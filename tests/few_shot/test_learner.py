@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from few_shot.learner import EXPERT, LEARNT, FewShotParameters, _Learner, learn
+from few_shot.learner import ANSWERS, EXPERT, LEARNT, FewShotParameters, _Learner, learn
 from few_shot.rule_evidence import NoRules
 from tests.few_shot.catalogue import NUM_CLASSES, OneRule, catalogue
 
@@ -132,3 +132,18 @@ def test_kept_trusts_bring_no_opinions():
     made = catalogue(num_products=100)
     answers = made.some_answers(60)
     assert len(learn(made.frozen(), answers, 0, trusts=learn(made.frozen(), answers, 0).trusts).opinions.rows) == 0
+
+
+def test_a_few_answers_about_the_hardest_products_do_not_count_against_the_nodes_that_have_answers():
+    made = catalogue()
+    features, nobody = made.frozen(), np.full(600, -1)
+    guessed = learn(features, nobody, 0).logits(made.products, features.rules, np.arange(600)).argmax(axis=1)
+    hardest = np.flatnonzero(guessed != made.truth)[:60]
+    easy = np.flatnonzero(made.truth == guessed[hardest[0]])[:5]
+    asked = np.r_[hardest, easy]
+    answers = nobody.copy()
+    answers[asked] = made.truth[asked]
+    model = learn(features, answers, 0)
+    assert model.trusts[ANSWERS] >= 0
+    right = model.logits(made.products, features.rules, np.arange(600)).argmax(axis=1) == made.truth
+    assert right.mean() > (guessed == made.truth).mean() + 0.1
