@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +56,43 @@ def read_batch(folder: Path) -> tuple[list[dict[str, Any]], BatchManifest]:
         SamplingError: a file is missing or damaged, or of a later release.
     """
     try:
-        manifest = BatchManifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-        items = [json.loads(line) for line in (folder / ITEMS).read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError, TypeError) as error:
+        manifest = _manifest(json.loads((folder / MANIFEST).read_text(encoding="utf-8")), folder)
+        lines = (folder / ITEMS).read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError, RecursionError) as error:
         raise SamplingError(f"{folder}: this isn't a sampling batch: {error}. Run Sampler to its end.") from None
-    if manifest.format_version > FORMAT_VERSION:
-        found = f"{folder}: this batch is of format {manifest.format_version}, 1 to {FORMAT_VERSION} are read"
-        raise SamplingError(f"{found}. Use a later release.")
-    return items, manifest
+    return [_item(line, f"{folder / ITEMS}:{number}") for number, line in enumerate(lines, 1) if line], manifest
+
+
+def _manifest(found: Any, folder: Path) -> BatchManifest:
+    version = found.get("format_version", 1) if isinstance(found, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise SamplingError(f"{folder}: this batch is of format {version}, 1 to {FORMAT_VERSION} are read. Use a later release.")
+    known = {field.name: field for field in fields(BatchManifest)}
+    needed = {name for name, field in known.items() if field.default is MISSING}
+    if not isinstance(found, dict) or not needed <= set(found) <= set(known):
+        raise ValueError(f"{MANIFEST} needs {', '.join(sorted(needed))} and may hold nothing unknown")
+    for name, value in dict[str, Any](found).items():
+        wanted: tuple[type, ...] = {"int": (int,), "float": (int, float), "str": (str,)}[str(known[name].type)]
+        is_right = isinstance(value, wanted) and not isinstance(value, bool)
+        if not is_right or (name == "format_version" and value < 1):
+            raise ValueError(f"{MANIFEST} says {name} is {value!r}, expected {known[name].type}")
+    return BatchManifest(**found)
+
+
+def _item(line: str, place: str) -> dict[str, Any]:
+    """Returns an item that programs can show."""
+    try:
+        found = json.loads(line)
+        json.dumps(found, ensure_ascii=False).encode()  # A lone surrogate can't be shown or stored.
+    except (ValueError, RecursionError) as error:
+        raise SamplingError(f"{place}: this can't be read: {str(error)[:200]}. Let a run write the batch again.") from None
+    is_product = isinstance(found, dict) and isinstance(found.get("product_id"), str) and bool(found["product_id"])
+    if not is_product and not (isinstance(found, dict) and found.get(KIND) == QUESTION_KIND):
+        raise SamplingError(f"{place}: this isn't an object with a product_id. Let a run write the batch again.")
+    suggestions = found.get("suggestions") or []
+    if not isinstance(suggestions, list) or not all(isinstance(each, dict) for each in suggestions):
+        raise SamplingError(f"{place}: suggestions must be a list of objects. Let a run write the batch again.")
+    return dict(found)
 
 
 def questions_of(folder: Path) -> list[GroupQuestion]:

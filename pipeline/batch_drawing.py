@@ -7,8 +7,9 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.batch_files import BatchManifest
+from components.batch_files import ITEMS, BatchManifest
 from components.question_batch import draw_questions
+from components.sampling.target import make_target
 from components.sampling_batch import BatchSettings, batch_version, draw_batch, write_batch
 from components.scored_pool import read_pool_manifest
 from pipeline.inputs import read_events, resolved
@@ -41,6 +42,8 @@ def draw_from_latest_run(settings: Settings, draw: BatchSettings, folder: Path |
     Raises:
         AisleError: no run has scored a pool, the draw isn't possible, or the batch can't be written.
     """
+    if folder is not None and (folder / ITEMS).exists():
+        raise SamplingError(f"{folder}: there is a batch here, and people may be answering it. Name another folder, or remove this one.")
     root = Path(settings.run.root)
     artifacts = latest_artifacts(root, _PUSHED)
     pool, taxonomy = Path(artifacts[_POOL].uri), Path(artifacts[_TAXONOMY].uri) / "taxonomy.tsv"
@@ -54,7 +57,8 @@ def draw_from_latest_run(settings: Settings, draw: BatchSettings, folder: Path |
     tree = load_taxonomy(taxonomy)
     asked = {event.question for event in events if event.source == GROUP}
     spoken_for = {product_id for product_id, event in standing.items() if event.source == GROUP and event.kind != SKIP}
-    groups = draw_questions(pool, tree, min(questions, draw.batch_size - 1), draw.seed, answers, asked, spoken_for)
+    target = make_target(tree, draw.subtree, draw.shop)
+    groups = draw_questions(pool, tree, min(questions, draw.batch_size - 1), draw.seed, answers, asked, spoken_for, target)
     products, pool_size = draw_batch(pool, tree, replace(draw, batch_size=draw.batch_size - len(groups)), answers)
     items = [*groups, *products]
     scored = read_pool_manifest(pool)

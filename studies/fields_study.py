@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.sampling.contract import find_strategy
 from pipeline.code_version import ROOT
 from pipeline.commands.options import write_note
 from pipeline.inputs import read_features
@@ -21,7 +22,7 @@ from schemas.features import FeatureConfig, reading_only, write_features
 from schemas.product import TITLE
 from studies.front import front_settings, frozen_digest, frozen_folder, learner_code
 from studies.frozen_catalogue import load_catalogue
-from studies.replay import Budget, ReplayCatalogue, ReplaySettings, campaign
+from studies.replay import DEFAULT, Budget, ReplayCatalogue, ReplaySettings, campaign
 from studies.report import show_report
 from studies.result_lines import Line, ResultFile
 from studies.workers import in_workers
@@ -59,6 +60,8 @@ def fields(args: argparse.Namespace) -> int:
     with signals_as_interrupts(), ResultFile(args.out) as file:
         settings = front_settings(args.case, args.work, args.config, args.overrides)
         variants = field_variants(read_features(settings), args.fields)
+        if args.strategy != DEFAULT:
+            find_strategy(args.strategy)  # Before the minutes that a front takes.
         made_by = _made_by(frozen_digest(plan_run(settings)))
         file.check_made_by(made_by, [args.strategy])
         case = args.case.absolute().name

@@ -136,7 +136,7 @@ def _draw(args: argparse.Namespace) -> int:
     if args.json:
         _write(json.dumps({**vars(drawn.manifest), "folder": str(drawn.folder)}, ensure_ascii=False))
         return 0
-    _write(f"batch {drawn.manifest.batch_id}: {drawn.manifest.num_items} of {drawn.manifest.pool:,} products, strategy {sampling.strategy}")
+    _write(f"batch {drawn.manifest.batch_id}: {_counted(drawn.manifest)}, strategy {sampling.strategy}")
     _write(f"it is in {drawn.folder}; show it with: aisle batch show {shlex.quote(str(drawn.folder))}")
     return 0
 
@@ -189,10 +189,8 @@ def _batch(path: Path) -> tuple[list[dict[str, Any]], BatchManifest]:
         raise SamplingError(f"{path}: there is no {ITEMS} here. Name the batch folder that a run printed at its end.")
     items, manifest = read_batch(folder)
     for number, item in enumerate(items, 1):
-        if isinstance(item, dict) and item.get(KIND) == QUESTION_KIND:
+        if item.get(KIND) == QUESTION_KIND:
             question_of(item, f"{folder / ITEMS}:{number}", manifest.batch_id, manifest.version)
-        elif not isinstance(item, dict) or not item.get("product_id"):
-            raise SamplingError(f"{folder / ITEMS}:{number}: this isn't an object with a product_id. Let a run write the batch again.")
     return items, manifest
 
 
@@ -201,13 +199,19 @@ def _show(args: argparse.Namespace, items: Sequence[Mapping[str, Any]], manifest
     if args.json:
         _write(json.dumps({"batch_id": manifest.batch_id, "strategy": manifest.strategy, "items": list(shown)}, ensure_ascii=False))
         return 0
-    _write(f"batch {manifest.batch_id}: {len(items)} of {manifest.pool:,} products, strategy {manifest.strategy}")
+    _write(f"batch {manifest.batch_id}: {_counted(manifest)}, strategy {manifest.strategy}")
     rows = [("product", "title", "score", "stream", "reason", "suggestions"), *(_row(item) for item in shown)]
     for line in aligned(rows):
         _write(line)
     if len(items) > len(shown):
         _write(f"... and {len(items) - len(shown)} more; show them with --limit {len(items)}")
     return 0
+
+
+def _counted(manifest: BatchManifest) -> str:
+    """Returns what a batch asks about, such as `2 groups, 18 of 400 products`."""
+    groups = f"{manifest.num_questions} groups, " if manifest.num_questions else ""
+    return f"{groups}{manifest.num_items - manifest.num_questions} of {manifest.pool:,} products"
 
 
 def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
@@ -286,11 +290,18 @@ def read_truth(path: Path) -> dict[str, str]:
         if column not in (rows.fieldnames or ()):
             raise LabelError(f"{path}:1: column {column!r} is missing. Found {list(rows.fieldnames or ())}; expected product_id, node_id.")
     truth: dict[str, str] = {}
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(_whole_rows(rows, path), 2):
         if not row["product_id"] or not row["node_id"]:
             raise LabelError(f"{path}:{number}: product_id {row['product_id']!r} and node_id {row['node_id']!r} must both be filled.")
         truth[row["product_id"]] = row["node_id"]
     return truth
+
+
+def _whole_rows(rows: Iterable[dict[str, str]], path: Path) -> Iterable[dict[str, str]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise LabelError(f"{path}: {error}. Expected lines of product_id and node_id.") from None
 
 
 def _write_events(path: Path, events: Sequence[Any]) -> None:

@@ -11,6 +11,7 @@ from schemas.settings import Settings
 from schemas.settings_loader import load_settings
 
 MAX_SEED = 2**31 - 1
+_MOST = 999_999_999
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +50,10 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 def positive(text: str) -> int:
     """Reads a whole number above 0, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or (len(text) < len(str(_MOST)) and int(text) < 1):
         raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number above 0")
+    if len(text) > len(str(_MOST)) or int(text) > _MOST:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is more than {_MOST:,}")
     return int(text)
 
 

@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_replay(parser: argparse.ArgumentParser) -> None:
     _add_case(parser)
+    _add_frozen(parser)
     parser.add_argument(
         "--strategies",
         nargs="+",
@@ -152,6 +153,7 @@ def _add_objectives(parser: argparse.ArgumentParser) -> None:
 
 def _add_acceptance(parser: argparse.ArgumentParser) -> None:
     _add_case(parser)
+    _add_frozen(parser)
     parser.add_argument(
         "--budgets", nargs="+", type=_budget, default=[1000, _ALL], metavar="N", help="answers to calibrate on (default 1000 all)"
     )
@@ -167,10 +169,13 @@ def _add_case(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work", type=Path, default=Path("var/studies"), metavar="DIR", help="what is made once of each catalogue (default var/studies)"
     )
+    add_settings(parser)
+
+
+def _add_frozen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frozen", type=Path, metavar="DIR", help="use what an earlier study froze of the catalogue, whatever changed since"
     )
-    add_settings(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from components.batch_files import MANIFEST, questions_of, read_batch
+from components.batch_files import ITEMS, MANIFEST, questions_of, read_batch
 from components.question_batch import draw_questions
+from components.sampling.target import make_target
 from components.sampling_batch import BatchSettings, draw_batch, write_batch
 from schemas.errors import SamplingError
 from tests.components.toy_pool import TREE, toy_products, write_toy_pool
@@ -89,3 +90,59 @@ def test_a_damaged_question_is_refused(drawn, tmp_path, damage):
     write_batch(tmp_path, [{**drawn[0], **damage}], SETTINGS, 1, 1, "candidate")
     with pytest.raises(SamplingError, match="item 1: a question about a group needs question, members and examples"):
         questions_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format_version": "2"},
+        {"format_version": None},
+        {"format_version": 0},
+        {"pool": "many"},
+        {"num_items": True},
+        {"surprise": 1},
+        {"seed": ...},
+    ],
+)
+def test_a_damaged_manifest_is_refused(tmp_path, changes):
+    about = {**asdict(write_batch(tmp_path, [{"product_id": "p"}], SETTINGS, 1, 1, "candidate")), **changes}
+    (tmp_path / MANIFEST).write_text(json.dumps({name: value for name, value in about.items() if value is not ...}))
+    with pytest.raises(SamplingError, match="this isn't a sampling batch: manifest.json .* Run Sampler to its end."):
+        read_batch(tmp_path)
+
+
+def test_a_later_release_may_say_more(tmp_path):
+    about = {**asdict(write_batch(tmp_path, [{"product_id": "p"}], SETTINGS, 1, 1, "candidate")), "format_version": 3, "surprise": 1}
+    (tmp_path / MANIFEST).write_text(json.dumps(about))
+    with pytest.raises(SamplingError, match="Use a later release."):
+        read_batch(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        "null",
+        "[" * 100_000,
+        '{"title": "Boots"}',
+        '{"product_id": 7}',
+        '{"product_id": "p", "title": "\\ud800"}',
+        '{"product_id": "p", "suggestions": "boots"}',
+        '{"product_id": "p", "suggestions": [3]}',
+    ],
+)
+def test_an_item_nobody_can_show_is_refused(tmp_path, line):
+    write_batch(tmp_path, [{"product_id": "p"}], SETTINGS, 1, 1, "candidate")
+    (tmp_path / ITEMS).write_text(line + "\n")
+    with pytest.raises(SamplingError, match=r"batch.jsonl:1: .* Let a run write the batch again."):
+        read_batch(tmp_path)
+
+
+def test_questions_keep_to_a_subtree(pool, drawn):
+    def guesses(item):
+        return {example["suggestions"][0]["node_id"] for example in item["examples"]}
+
+    node = sorted(guesses(drawn[0]))[0]
+    within = draw_questions(pool, TREE, 3, 0, target=make_target(TREE, node))
+    assert within and all(guesses(item) == {node} for item in within)
+    assert any(guesses(item) != {node} for item in drawn)

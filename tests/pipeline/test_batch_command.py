@@ -8,9 +8,11 @@ import json
 import pytest
 
 from components.sampling_batch import BatchSettings, write_batch
+from pipeline.batch_drawing import draw_from_latest_run
 from pipeline.commands import batch
 from schemas.errors import LabelError, SamplingError, SettingsError, StoreError
 from schemas.label_event import read_label_events
+from schemas.settings_loader import load_settings
 
 ITEMS = [
     {
@@ -161,3 +163,23 @@ def test_a_share_out_of_range_is_refused(folder, truth, tmp_path, arguments, cap
     with pytest.raises(SystemExit):
         call("answer", folder, "--truth", truth, "--out", tmp_path / "e.jsonl", *arguments)
     assert "isn't a share from 0 to 1" in capsys.readouterr().err
+
+
+def test_a_field_of_truth_longer_than_any_is_one_line(folder, tmp_path):
+    path = tmp_path / "long.tsv"
+    path.write_text(f"product_id\tnode_id\nA-1\t{'n' * 200_000}\n")
+    with pytest.raises(LabelError, match=r"long.tsv: field larger than .*Expected lines of product_id and node_id."):
+        call("answer", folder, "--truth", path, "--out", tmp_path / "events.jsonl")
+
+
+def test_more_answers_than_there_can_be_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        call("advice", "--more", "1" + "0" * 330)
+    assert "is more than 999,999,999" in capsys.readouterr().err
+
+
+def test_a_batch_is_not_drawn_over_another(folder):
+    before = (folder / "batch.jsonl").read_bytes()
+    with pytest.raises(SamplingError, match="there is a batch here, and people may be answering it. Name another folder"):
+        draw_from_latest_run(load_settings(None, []), BatchSettings("margin", 1, 0.1, 0), folder)
+    assert (folder / "batch.jsonl").read_bytes() == before
