@@ -17,6 +17,8 @@ OFF, TOO_FEW, NOTHING, PROMISED = "off", "too_few_answers", "nothing", "promised
 _STATES = (OFF, TOO_FEW, NOTHING, PROMISED)
 _MAX_BYTES = 100_000
 _WAY_OUT = "Export the model again."
+_MAX_NUMBER = 1e12
+_SHARES = ("promised", "confidence", "answer_threshold", "ancestor_threshold", "answer_coverage", "ancestor_coverage")
 
 
 @dataclass(frozen=True)
@@ -101,16 +103,17 @@ def _checked(found: Any, path: Path) -> Acceptance:
     if not isinstance(policy, dict) or found.get("state") not in _STATES:
         raise ModelError(f"{path}: found state {found.get('state')!r}, expected a policy and one of {', '.join(_STATES)}. {_WAY_OUT}")
     thresholds = {name: NEVER for name in ("answer_threshold", "ancestor_threshold") if policy.get(name, 0) is None}
-    numbers = {name: _number(policy | thresholds, name, path) for name in (field.name for field in fields(AcceptancePolicy))}
+    numbers = {name: _number(policy, name, path) for name in (field.name for field in fields(AcceptancePolicy)) if name not in thresholds}
     if not numbers["temperature"] > 0:
         raise ModelError(f"{path}: temperature {numbers['temperature']} isn't above 0. {_WAY_OUT}")
     answers, picked, needed = (int(_number(found, name, path)) for name in ("answers", "picked", "needed"))
     at_answer, above = (_number(found, name, path) for name in ("answer_coverage", "ancestor_coverage"))
-    return Acceptance(AcceptancePolicy(**numbers), found["state"], answers, picked, needed, at_answer, above)
+    return Acceptance(AcceptancePolicy(**numbers, **thresholds), found["state"], answers, picked, needed, at_answer, above)
 
 
 def _number(values: Mapping[str, Any], name: str, path: Path) -> float:
     value = values.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e12:
-        raise ModelError(f"{path}: {name} is {value!r}, expected a number from 0. {_WAY_OUT}")
+    most, said = (1.0, "a number from 0 to 1") if name in _SHARES else (_MAX_NUMBER, "a number from 0")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+        raise ModelError(f"{path}: {name} is {value!r}, expected {said}{' or null' * name.endswith('_threshold')}. {_WAY_OUT}")
     return float(value)

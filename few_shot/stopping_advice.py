@@ -10,6 +10,8 @@ from scipy.optimize import least_squares
 from schemas.errors import SamplingError
 
 NEXT_ANSWERS = 250
+# More than anybody gives; a float still tells such numbers apart.
+MOST_ANSWERS = 1_000_000_000
 LEAST_POINTS = 3
 # Starts the decline of errors, so that none of the first answers counts without bound; campaigns begin with batches of this size.
 _FIRST_ANSWERS = 25.0
@@ -59,12 +61,12 @@ def advise(
         answers: `[n]`, three different numbers at least, when quality was measured.
         quality: float `[n]`, from 0 to 1, such as accuracy on audit or held-out answers.
         rng: of the noise.
-        more: answers to come.
+        more: answers to come, at most `MOST_ANSWERS`.
         deviation: float `[n]`, standard deviation of each measurement; None: as much as the curve leaves over.
         confidence: of the interval.
 
     Raises:
-        SamplingError: too few measurements, or one that can't be.
+        SamplingError: too few measurements, one that can't be, or too many answers to come.
 
     Source:
         Figueroa et al. 2012, BMC Medical Informatics 12:8 (inverse power law of active learning, weighted fit).
@@ -76,6 +78,10 @@ def advise(
         )
     if not ((counts >= 0) & (errors >= 0) & (errors <= 1)).all():
         raise SamplingError("an answer count is below 0, or a quality outside 0 to 1. Give counts, and shares such as 0.87.")
+    if not 0 <= more <= MOST_ANSWERS:
+        raise SamplingError(
+            f"the number of answers to come is below 0 or above {MOST_ANSWERS:,}. Ask what fewer would gain, such as {NEXT_ANSWERS}."
+        )
     noise = np.full(len(counts), _LEAST_NOISE) if deviation is None else np.maximum(deviation, _LEAST_NOISE)
     fitted = _fit(counts, errors, noise)
     left = errors - _curve(fitted, counts)

@@ -62,7 +62,7 @@ def advice_of(points: Sequence[Point], source: str, more: int, seed: int) -> Adv
     """Returns what `few_shot.stopping_advice` reads from the points.
 
     Raises:
-        SamplingError: there are too few.
+        SamplingError: there are too few, or too many answers to come.
     """
     if len({point.answers for point in points}) < LEAST_POINTS:
         found, other = len({point.answers for point in points}), SOURCES[1 - SOURCES.index(source)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ MAX_LINE_LENGTH = 1_000_000
 MAX_TEXT_LENGTH = 1_000
 _MAX_MILLISECONDS = 253_402_300_800_000  # The year 10,000.
 _MAX_SHOWN_LEVELS = 32
+# At most 1e15 and its comma become five times as long where an event is written: 1000000000000000.0 and a space.
+_MOST_GROWTH = 8
 KINDS = (IS, UNDER, NOT, SKIP, CANNOT_TELL, BAD_DATA, RETRACT)
 _WITH_NODE = (IS, UNDER, NOT)
 
@@ -58,15 +61,22 @@ def parse_label_event(line: str, place: str) -> LabelEvent:
     """Reads one JSON line.
 
     Raises:
-        LabelError: not JSON, an unknown key or kind, a missing part, or one too long or too deep. Starts with `place`.
+        LabelError: not JSON, an unknown key or kind, a missing part, or one too long, too large or too deep. Starts with `place`.
     """
+
+    def finite(number: str) -> float:
+        value = float(number)
+        if not math.isfinite(value):
+            raise LabelError(f"{place}: found the number {number[:60]}, expected one that JSON can hold. Write a smaller one, or null.")
+        return value
+
     try:
-        row = json.loads(line, parse_constant=_refuse_constant)
+        row = json.loads(line, parse_constant=_refuse_constant, parse_float=finite)
     except (ValueError, RecursionError):
         raise LabelError(f"{place}: this isn't a JSON object: {line[:60]!r}.") from None
     if not isinstance(row, dict):
         raise LabelError(f"{place}: found a {type(row).__name__}, expected a JSON object.")
-    if "\\ud" in line.lower() and not _is_unicode(row):
+    if not _is_unicode(line) or ("\\ud" in line.lower() and not _is_unicode(json.dumps(row, ensure_ascii=False))):
         raise LabelError(f"{place}: a text holds half a character (a lone \\ud8.. escape). Write the character itself, in UTF-8.")
     unknown = sorted(set(row) - set(LabelEvent.__dataclass_fields__))
     if unknown:
@@ -83,7 +93,13 @@ def parse_label_event(line: str, place: str) -> LabelEvent:
             f"{place}: source {row.get('source', '')!r} with question {row.get('question', '')!r}: "
             "an answer about a group has the source 'group' and the id of its question, any other has neither."
         )
-    return LabelEvent(**row)
+    event = LabelEvent(**row)
+    if len(line) * _MOST_GROWTH >= MAX_LINE_LENGTH and (length := len(event.to_json()) + 1) >= MAX_LINE_LENGTH:
+        raise LabelError(
+            f"{place}: written out, the event has {length:,} characters, expected fewer than {MAX_LINE_LENGTH:,}. "
+            "Leave out some of what was shown."
+        )
+    return event
 
 
 def _refuse_constant(name: str) -> None:
@@ -123,9 +139,9 @@ def _levels(value: Any) -> int:
     return levels
 
 
-def _is_unicode(row: dict[str, Any]) -> bool:
+def _is_unicode(text: str) -> bool:
     try:
-        json.dumps(row, ensure_ascii=False).encode()
+        text.encode()
     except UnicodeEncodeError:
         return False
     return True

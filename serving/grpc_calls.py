@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -118,6 +119,7 @@ class GrpcPort:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = ("", *services)
         reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        _check_free(address, option)
         try:
             self.port = self._server.add_secure_port(address, credentials) if credentials else self._server.add_insecure_port(address)
         except RuntimeError:
@@ -135,3 +137,22 @@ class GrpcPort:
         """Tells health checks to go elsewhere, takes no new calls, and gives those that are running time to end."""
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_s).wait()
+
+
+def _check_free(address: str, option: str) -> None:
+    """Refuses an address that no socket can have: gRPC would write lines of its own about it first."""
+    host, _, port = address.rpartition(":")
+    why = ""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        found, why = [], getattr(error, "strerror", None) or str(error)
+    for family, kind, protocol, _, place in found:
+        try:
+            with socket.socket(family, kind, protocol) as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                one.bind(place)
+            return  # One address of a name's several is enough for gRPC.
+        except OSError as error:
+            why = error.strerror or str(error)
+    raise ServingError(StatusCode.UNAVAILABLE, f"{address}: the port can't be used: {why}. Free it, or name another with {option}.")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from schemas.errors import LabelError
-from schemas.label_event import RETRACT, LabelEvent
+from schemas.label_event import RETRACT, LabelEvent, parse_label_event
 
 
 class Appended(NamedTuple):
@@ -28,7 +28,7 @@ class LabelEventStore(Protocol):
         An event that is already there with the same content is counted and left alone, so an import can be repeated.
 
         Raises:
-            LabelError: an event id is there with other content, or a retraction names no answer.
+            LabelError: an event couldn't be read again, an event id is there with other content, or a retraction names no answer.
             StoreError: the store can't be written.
         """
 
@@ -52,6 +52,18 @@ class LabelEventStore(Protocol):
 
     def close(self) -> None:
         """Lets go of the store; nothing is lost without it."""
+
+
+def readable_events(events: Iterable[LabelEvent]) -> list[LabelEvent]:
+    """Returns the events, each of which can be read again as it will be written.
+
+    Raises:
+        LabelError: one can't.
+    """
+    given = list(events)
+    for event in given:
+        parse_label_event(event.to_json(), f"event {event.event_id[:60]!r}")
+    return given
 
 
 def new_events(events: Iterable[LabelEvent], find: Callable[[str], LabelEvent | None]) -> tuple[list[LabelEvent], int]:

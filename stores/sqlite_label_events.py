@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from schemas.errors import StoreError
+from schemas.errors import LabelError, StoreError
 from schemas.label_event import LabelEvent, events_sha256, parse_label_event
-from stores.label_events import Appended, new_events
+from stores.label_events import Appended, new_events, readable_events
 
 # "aisL" in ASCII: tells our files from other SQLite files.
 _APPLICATION_ID = 0x6169734C
@@ -44,6 +44,9 @@ ALTER TABLE label_events ADD COLUMN question TEXT NOT NULL DEFAULT '';
 CREATE INDEX label_events_by_question ON label_events (question) WHERE question != '';
 PRAGMA user_version = {_FORMAT_VERSION};
 """
+# What SQLite says of a file whose table isn't the one that its format version promises.
+_NOT_AS_PROMISED = ("no such table", "no such column", "has no column", "duplicate column", "already exists")
+_RESTORE = "Restore it from a backup or an export."
 _STAMP = f"PRAGMA application_id = {_APPLICATION_ID};\nPRAGMA user_version = {_FORMAT_VERSION};"
 
 
@@ -56,22 +59,24 @@ class SqliteLabelEventStore:
     Args:
         path: the file, on a local disk (SQLite's locks don't work on network folders).
         read_only: refuse to write, and to make a file where there is none.
+        create: whether to make a file where there is none.
         busy_timeout_ms: how long to wait for another writer.
 
     Raises:
         StoreError: the file can't be opened, isn't a store of label events, or was written by a later release.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False, busy_timeout_ms: int = 10_000) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, create: bool = True, busy_timeout_ms: int = 10_000) -> None:
         self.path = Path(path)
         self._read_only = read_only
         self._busy_timeout_ms = busy_timeout_ms
-        if read_only and not self.path.is_file():
+        if (read_only or not create) and not self.path.is_file():
             raise StoreError(f"{self.path}: there is no store of label events. Import some first: aisle labels import FILE.")
         with self._errors("opened"):
             if not read_only:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?{self._access()}", uri=True, isolation_level=None)
+            self._db.text_factory = _text
             try:
                 self._prepare()
             except BaseException:
@@ -86,7 +91,7 @@ class SqliteLabelEventStore:
 
     def append(self, events: Iterable[LabelEvent]) -> Appended:
         """Appends the events the store doesn't have; see `LabelEventStore.append`."""
-        given = list(events)
+        given = readable_events(events)
         with self._errors("written"), self._transaction():
             added, already_there = new_events(given, self.get)
             self._db.executemany(
@@ -106,28 +111,24 @@ class SqliteLabelEventStore:
                 ).fetchall()
             if not rows:
                 raise StoreError(f"{self.path}: the events after {position} of {last} are gone. Restore the file from a backup.")
-            for position, line in rows:  # noqa: B007 (the last one tells the next page where to start)
-                yield self._event(line)
+            for position, line in rows:
+                yield self._event(position, line)
 
     def events_of(self, product_id: str) -> list[LabelEvent]:
         """Returns the events about one product, in the order they were appended."""
-        with self._errors("read"):
-            rows = self._db.execute("SELECT event FROM label_events WHERE product_id = ? ORDER BY position", (product_id,)).fetchall()
-        return [self._event(line) for (line,) in rows]
+        return self._found("SELECT position, event FROM label_events WHERE product_id = ? ORDER BY position", product_id)
 
     def events_of_question(self, question: str) -> list[LabelEvent]:
         """Returns the events that answer a question about a group, in the order they were appended."""
-        if self._pragma("user_version") < _FORMAT_VERSION or not question:
-            return []
         with self._errors("read"):
-            rows = self._db.execute("SELECT event FROM label_events WHERE question = ? ORDER BY position", (question,)).fetchall()
-        return [self._event(line) for (line,) in rows]
+            if self._pragma("user_version") < _FORMAT_VERSION or not question:
+                return []
+        return self._found("SELECT position, event FROM label_events WHERE question = ? ORDER BY position", question)
 
     def get(self, event_id: str) -> LabelEvent | None:
         """Returns the event with this id, or None."""
-        with self._errors("read"):
-            row = self._db.execute("SELECT event FROM label_events WHERE event_id = ?", (event_id,)).fetchone()
-        return self._event(row[0]) if row else None
+        found = self._found("SELECT position, event FROM label_events WHERE event_id = ?", event_id)
+        return found[0] if found else None
 
     def count(self) -> int:
         """Returns how many events there are."""
@@ -173,8 +174,19 @@ class SqliteLabelEventStore:
     def _pragma(self, name: str) -> int:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _event(self, line: str) -> LabelEvent:
-        return parse_label_event(line, str(self.path))
+    def _found(self, query: str, value: str) -> list[LabelEvent]:
+        with self._errors("read"):
+            rows = self._db.execute(query, (value,)).fetchall()
+        return [self._event(position, line) for position, line in rows]
+
+    def _event(self, position: int, line: object) -> LabelEvent:
+        place = f"{self.path}: the store is damaged at event {position}"
+        if not isinstance(line, str):
+            raise StoreError(f"{place}: found {type(line).__name__}, expected text in UTF-8. {_RESTORE}")
+        try:
+            return parse_label_event(line, place)
+        except LabelError as error:
+            raise StoreError(f"{error} {_RESTORE}") from None
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -211,6 +223,14 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
+def _text(data: bytes) -> str | bytes:
+    """Returns what a cell of text holds; what isn't UTF-8 stays bytes, so that the event's position can be told."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
 def _is_read_only(folder: Path) -> bool:
     return folder.is_dir() and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
@@ -222,7 +242,9 @@ def _way_out(error: Exception, path: Path) -> str:
     if "readonly" in text or "read-only" in text or "permission" in text or _is_read_only(path.parent):
         return "Make the file and its folder writable."
     if "not a database" in text or "malformed" in text or "corrupt" in text:
-        return "Restore it from a backup or an export."
+        return _RESTORE
+    if any(said in text for said in _NOT_AS_PROMISED):
+        return f"The store is damaged. {_RESTORE}"
     if "full" in text:
         return "Make room on the disk."
     return "Check that the folder exists on a local disk and that you may write to it."

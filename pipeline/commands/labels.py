@@ -18,7 +18,7 @@ from pipeline.case_folder import with_case_folder
 from pipeline.commands.options import are_settings_named, positive, settings_of, settings_parent
 from schemas.errors import LabelError, SettingsError, one_line
 from schemas.group_answers import DROPPED, QuestionRecord, parse_answer_line, question_records
-from schemas.label_event import GROUP, RETRACT, LabelEvent, read_label_events, standing_events, write_label_events
+from schemas.label_event import GROUP, MAX_TEXT_LENGTH, RETRACT, LabelEvent, read_label_events, standing_events, write_label_events
 from schemas.taxonomy import load_taxonomy
 from stores.sqlite_label_events import SqliteLabelEventStore
 
@@ -75,9 +75,11 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         LabelError: an event can't be read, contradicts the store, or isn't there.
-        SettingsError: no store is named.
+        SettingsError: no store is named, or an argument can't be part of an event.
         StoreError: the store can't be read or written.
     """
+    for name, option in _TEXTS.items():
+        _check_text(option, getattr(args, name, None))
     return _ACTIONS[args.labels_action](args, _store(args))
 
 
@@ -87,9 +89,16 @@ def _store(args: argparse.Namespace) -> Path:
     return Path(args.store or settings_of(args).labels.store)
 
 
+def _check_text(option: str, text: str | None) -> None:
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:
+        raise SettingsError(f"{option}: {(text or '')[:60]!r} isn't UTF-8, expected a text. Write it in UTF-8.") from None
+
+
 def write(text: str, stream: TextIO | None = None) -> None:
-    """Writes one line of result."""
-    (stream or sys.stdout).write(text + "\n")
+    """Writes one line of result; bytes of a file's name that aren't UTF-8 as escapes."""
+    (stream or sys.stdout).write(text.encode(errors="backslashreplace").decode() + "\n")
 
 
 def _import(args: argparse.Namespace, path: Path) -> int:
@@ -205,9 +214,11 @@ def _line(event: LabelEvent, state: str) -> str:
 def _retract(args: argparse.Namespace, path: Path) -> int:
     if bool(args.event_id) == bool(args.question):
         raise SettingsError("aisle labels retract takes back one event or one question. Pass EVENT_ID, or --question ID.")
+    if not 1 <= len(args.labeller) <= MAX_TEXT_LENGTH:
+        raise SettingsError(f"--labeller has {len(args.labeller):,} characters, expected 1 to {MAX_TEXT_LENGTH:,}. Name who takes it back.")
     if args.question:
         return _retract_question(args, path)
-    with SqliteLabelEventStore(path) as store:
+    with SqliteLabelEventStore(path, create=False) as store:
         target = store.get(args.event_id)
         if target is None:
             raise LabelError(f"{path}: there is no event {args.event_id!r} to retract. See aisle labels list for the ids.")
@@ -223,7 +234,7 @@ def _retract(args: argparse.Namespace, path: Path) -> int:
 
 
 def _retract_question(args: argparse.Namespace, path: Path) -> int:
-    with SqliteLabelEventStore(path) as store:
+    with SqliteLabelEventStore(path, create=False) as store:
         events = store.events_of_question(args.question)
         if not events:
             raise LabelError(f"{path}: there is no answer to a question {args.question!r}. See aisle labels list --questions for the ids.")
@@ -233,8 +244,10 @@ def _retract_question(args: argparse.Namespace, path: Path) -> int:
         store.append([_retraction(target, args.labeller, uuid.uuid4().hex, now_ms) for target in targets])
     if args.json:
         write(_json({"question": args.question, "retracted": len(targets)}))
-    else:
+    elif targets:
         write(f"retracted the answer to {args.question}: {len(targets)} products")
+    else:
+        write(f"nothing was left to retract: every answer to {args.question} was taken back before")
     return 0
 
 
@@ -256,4 +269,5 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+_TEXTS = {"product": "--product", "question": "--question", "event_id": "EVENT_ID", "labeller": "--labeller"}
 _ACTIONS = {"import": _import, "export": _export, "list": _list, "retract": _retract}

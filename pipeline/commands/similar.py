@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ With --config it serves the index that the run made live, and follows new versio
 Addresses go to standard output, one line of JSON a request to standard error. Ctrl-C or SIGTERM: requests that are being answered
 end first."""
 _STATE = "similarity_server"
+_ADDRESS = re.compile(r"(?:\[[0-9A-Za-z.:%]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
+_MAX_PORT = 65_535
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +92,7 @@ def _options(args: argparse.Namespace) -> ServerOptions | RouterOptions:
     if args.route and (any(own) or are_settings_named(args)):
         raise SettingsError("--route asks other servers: --index, --config, --folder, --model-server and --shard are theirs.")
     if args.route:
-        return RouterOptions(tuple(args.route), **listen)
+        return RouterOptions(tuple(map(_shard_address, args.route)), **listen)
     if args.index and are_settings_named(args):
         raise SettingsError("say once what to serve: --index or --config.")
     if args.index and not args.folder:
@@ -105,6 +108,14 @@ def _options(args: argparse.Namespace) -> ServerOptions | RouterOptions:
         poll_s=args.poll_seconds,
         **listen,
     )
+
+
+def _shard_address(text: str) -> str:
+    """Returns the address of a shard; gRPC itself would take 99999 for another port, and an empty address for its own machine."""
+    found = _ADDRESS.fullmatch(text)
+    if not found or not 1 <= int(found[1]) <= _MAX_PORT:
+        raise SettingsError(f"--route: found {text!r}, expected HOST:PORT with a port from 1 to {_MAX_PORT}. Name a shard's gRPC address.")
+    return text
 
 
 def _say(server: SimilarityServer | RouterServer, is_json: bool) -> None:

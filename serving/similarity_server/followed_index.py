@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from schemas.errors import NeighbourIndexError
 from serving.similarity_server.pushed_pointer import Pushed, read_pushed
 from similarity.child_process import ChildProcess
 from similarity.live_index import LiveIndex
 from similarity.manifest import read_manifest
+from similarity.vectors import STARTS
 
 SHARD, _WHOLE = "shard.json", "null"
 _RETRY_S = 30.0
@@ -48,7 +51,7 @@ class FollowedIndex:
         shard: what is held of the index; None: all of it.
 
     Raises:
-        NeighbourIndexError: nothing is pushed, the index can't be opened, or the folder holds another shard.
+        NeighbourIndexError: nothing is pushed, the index can't be opened, or the folder can't be used or holds another shard.
     """
 
     def __init__(
@@ -61,7 +64,16 @@ class FollowedIndex:
         self.to_embed: tuple[str, ...] = ()
         self._failed: tuple[Pushed, float] | None = None
         self.pushed = read_pushed(push_folder) if push_folder else None
-        source = self.pushed.index if self.pushed else built
+        try:
+            self._open(self.pushed.index if self.pushed else built)
+        except OSError as error:
+            raise NeighbourIndexError(
+                f"{error.filename or folder}: can't be used: {error.strerror or error}. Name a folder that you may write to with --folder."
+            ) from None
+        self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
+
+    def _open(self, source: Path | None) -> None:
+        folder = self._folder
         if source is not None and not (folder / "current.json").exists():
             with self._part(source) as part:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +89,6 @@ class FollowedIndex:
                 self.live.close()
                 raise NeighbourIndexError(f"{folder}: this holds another shard. Start that one, or use a folder of your own.")
             self.refresh()
-        self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
 
     def start(self) -> None:
         """Follows the pointer from now on."""
@@ -143,12 +154,14 @@ class FollowedIndex:
     def _described(self) -> str:
         return json.dumps(asdict(self._shard)) if self._shard else _WHOLE
 
-    @contextmanager
+    @contextlib.contextmanager
     def _part(self, built: Path) -> Iterator[Path]:
         """Yields the folder of what is held of an index, which is its own where that is all."""
         if self._shard is None:
             yield built
             return
+        if not self._shard.nodes:
+            _check_rest(built)
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._folder.parent, prefix=f"{self._folder.name}-part-") as scratch:
             part = Path(scratch) / built.name
@@ -159,6 +172,16 @@ class FollowedIndex:
     def _follow(self) -> None:
         while not self._stopped.wait(self._poll_s):
             self.refresh()
+
+
+def _check_rest(built: Path) -> None:
+    """Refuses a shard of products at no node where there are none; whatever else is wrong with the index is for who reads it."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        starts = np.load(built / STARTS, mmap_mode="r", allow_pickle=False)
+        if int(starts[-1]) == read_manifest(built).num_products:
+            raise NeighbourIndexError(
+                f"{built}: every product is at a node, so a shard of the rest alone is empty. Name nodes with --shard, too."
+            )
 
 
 def _mixed(pushed: Pushed, found: int) -> NeighbourIndexError:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from few_shot.stopping_advice import advise
+from few_shot.stopping_advice import MOST_ANSWERS, advise
 from schemas.errors import SamplingError
 
 ANSWERS = np.array([0, 50, 100, 200, 300, 400, 500])
@@ -61,3 +61,13 @@ def test_equal_chance_gives_equal_advice():
 def test_measurements_that_say_nothing_are_refused(answers, measured, message):
     with pytest.raises(SamplingError, match=message):
         advise(np.array(answers), np.array(measured), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("more", [-1, MOST_ANSWERS + 1, 10**330])
+def test_a_number_of_answers_that_nobody_gives_is_refused(more):
+    with pytest.raises(SamplingError, match="the number of answers to come is below 0 or above 1,000,000,000. Ask what fewer would gain"):
+        advise(ANSWERS, quality(ANSWERS), np.random.default_rng(0), more=more)
+
+
+def test_the_most_answers_gain_what_is_left_at_most():
+    assert 0 <= advise(ANSWERS, quality(ANSWERS), np.random.default_rng(0), more=MOST_ANSWERS).gain <= 1

@@ -105,7 +105,7 @@ def test_a_question_is_retracted_as_a_whole(aisle, shop):
     aisle("labels", "import", answered(shop), "--batch", shop / "batch")
     aisle("labels", "import", single(shop, "p7", "kids"))
     assert aisle("labels", "retract", "--question", "q-boots", "--labeller", "ann") == "retracted the answer to q-boots: 12 products\n"
-    assert aisle("labels", "retract", "--question", "q-boots", "--labeller", "ann") == "retracted the answer to q-boots: 0 products\n"
+    assert aisle("labels", "retract", "--question", "q-boots", "--labeller", "ann").startswith("nothing was left to retract: ")
     assert "retracted" in aisle("labels", "list", "--questions")
     assert "stands" in aisle("labels", "list", "--product", "p7")
     assert "stands" not in aisle("labels", "list", "--product", "p6")

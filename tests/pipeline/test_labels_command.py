@@ -118,3 +118,55 @@ def test_write_takes_any_stream():
 def test_the_verb_loads_nothing_heavy():
     code = "import sys, pipeline.commands.labels; print(sorted({'tensorflow', 'tfx', 'apache_beam', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.fixture
+def group_answers(tmp_path):
+    path = tmp_path / "group.jsonl"
+    write_label_events(path, [LabelEvent(f"q1.{p}", 1, "ann", p, "is", "s", source="group", question="q1") for p in "abc"])
+    return path
+
+
+@pytest.mark.parametrize("labeller", ["", "x" * 2000])
+@pytest.mark.parametrize("words", [["q1.a"], ["--question", "q1"]])
+def test_a_retraction_by_nobody_or_by_too_long_a_name_is_refused_and_not_written(aisle_labels, group_answers, words, labeller):
+    aisle_labels("import", str(group_answers))
+    with pytest.raises(SettingsError, match="--labeller has (0|2,000) characters, expected 1 to 1,000. Name who takes it back."):
+        aisle_labels("retract", *words, "--labeller", labeller)
+    assert len(aisle_labels("export")[1].splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--question", ["list", "--question", "caf\udce9"]),
+        ("--product", ["list", "--product", "caf\udce9"]),
+        ("EVENT_ID", ["retract", "caf\udce9", "--labeller", "ann"]),
+        ("--question", ["retract", "--question", "caf\udce9", "--labeller", "ann"]),
+        ("--labeller", ["retract", "q1.a", "--labeller", "caf\udce9"]),
+    ],
+)
+def test_an_argument_that_is_not_utf_8_is_refused(aisle_labels, group_answers, option, words):
+    aisle_labels("import", str(group_answers))
+    with pytest.raises(SettingsError) as refused:
+        aisle_labels(*words)
+    assert str(refused.value).startswith(f"{option}: 'caf\\udce9' isn't UTF-8, expected a text. ")
+
+
+def test_the_name_of_a_store_may_be_any_bytes(aisle_labels, answers):
+    assert aisle_labels("import", str(answers), store="caf\udce9.sqlite")[1].endswith("caf\\udce9.sqlite holds 2 events\n")
+
+
+def test_a_question_that_was_taken_back_already_says_so(aisle_labels, group_answers):
+    aisle_labels("import", str(group_answers))
+    retract = ["retract", "--question", "q1", "--labeller", "ann"]
+    assert aisle_labels(*retract) == (0, "retracted the answer to q1: 3 products\n")
+    assert aisle_labels(*retract) == (0, "nothing was left to retract: every answer to q1 was taken back before\n")
+    assert json.loads(aisle_labels(*retract, "--json")[1]) == {"question": "q1", "retracted": 0}
+
+
+@pytest.mark.parametrize("words", [["q1.a"], ["--question", "q1"]])
+def test_a_retraction_makes_no_store(aisle_labels, tmp_path, words):
+    with pytest.raises(StoreError, match="there is no store of label events"):
+        aisle_labels("retract", *words, "--labeller", "ann")
+    assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import LabelError
-from schemas.label_event import KINDS, LabelEvent, events_sha256, parse_label_event, read_label_events, standing_events, write_label_events
+from schemas.label_event import (
+    KINDS,
+    MAX_LINE_LENGTH,
+    LabelEvent,
+    events_sha256,
+    parse_label_event,
+    read_label_events,
+    standing_events,
+    write_label_events,
+)
 
 WHOLE = {"event_id": "e", "answered_at_ms": 1, "labeller": "ann", "product_id": "p", "kind": "is", "node_id": "s"}
 
@@ -62,6 +71,35 @@ def test_an_event_with_a_wrong_part_is_refused_by_place(change, message):
 def test_a_line_that_is_no_object_is_refused(line, message):
     with pytest.raises(LabelError, match=message):
         parse_label_event(line, "here")
+
+
+@pytest.mark.parametrize("shown", ['{"a": 1e999}', '{"a": [{"b": -1e400}]}', '{"a": 1e99999999999}'])
+def test_a_number_that_no_float_holds_is_refused_however_deep(shown):
+    line = json.dumps(WHOLE)[:-1] + f', "shown": {shown}}}'
+    with pytest.raises(LabelError, match=r"f:1: found the number -?1e\d+, expected one that JSON can hold. Write a smaller one, or null."):
+        parse_label_event(line, "f:1")
+
+
+def test_half_a_character_is_refused_where_it_is_written_as_itself():
+    with pytest.raises(LabelError, match="a text holds half a character"):
+        parse_label_event(json.dumps({**WHOLE, "labeller": "\udcff"}, ensure_ascii=False), "f:1")
+
+
+def long_line(numbers):
+    return json.dumps(WHOLE)[:-1] + ',"shown":{"a":[' + ",".join(["1e15"] * numbers) + "]}}"
+
+
+def test_an_event_that_is_too_long_once_it_is_written_is_refused_before(tmp_path):
+    with pytest.raises(LabelError, match=f"f:1: written out, the event has 1,800,1.. characters, expected fewer than {MAX_LINE_LENGTH:,}"):
+        parse_label_event(long_line(90_000), "f:1")
+    kept = parse_label_event(long_line(49_990), "f:1")
+    assert MAX_LINE_LENGTH - 200 < len(kept.to_json()) < MAX_LINE_LENGTH
+    write_label_events(tmp_path / "events.jsonl", [kept])
+    assert list(read_label_events(tmp_path / "events.jsonl")) == [kept]
+
+
+def test_a_line_so_short_that_its_length_is_not_looked_at_stays_short():
+    assert len(parse_label_event(long_line(24_900), "f:1").to_json()) < MAX_LINE_LENGTH
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path):

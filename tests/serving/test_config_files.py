@@ -1,12 +1,17 @@
 """Reads TensorFlow Serving's own configuration files, and refuses what can't be used with the place and the way out."""
 
+import socket
+
 import grpc
 import pytest
+from cryptography.hazmat.primitives import serialization
 
-from schemas.errors import AisleError
+from schemas.errors import AisleError, SettingsError
+from serving.grpc_calls import GrpcPort
 from serving.model_server.batching import BatchingParameters
 from serving.model_server.config_files import read_batching, read_metrics_path, read_models
 from serving.model_server.model_config import ModelConfig, VersionPolicy
+from serving.status import ServingError
 from serving.tls import read_tls
 from tests.serving.conftest import stubs
 from tests.serving.test_protocols import ROWS, asked, refusal
@@ -106,7 +111,47 @@ def test_both_ports_speak_tls_and_clients_may_have_to_show_a_certificate(start, 
         assert refusal(stubs(client.server, stranger)[0].Predict, asked(x=ROWS), timeout=5)[0] == grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.parametrize("case", ["mixed", "swapped", "locked", "authority"])
+def test_keys_and_certificates_that_cant_be_used_are_refused_by_the_name_of_their_file(file, case):
+    (key, certificate), (other, _) = certified(), certified()
+    authority = 'custom_ca: "-----BEGIN" client_verify: true' if case == "authority" else ""
+    message = {"locked": "server_key has a pass phrase", "authority": "custom_ca can't be used"}.get(case, "Check that each is the text of")
+    if case == "locked":  # Nobody is asked for the phrase.
+        locked = serialization.BestAvailableEncryption(b"phrase")
+        loaded = serialization.load_pem_private_key(key, None)
+        key = loaded.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
+    if case == "mixed":
+        key = other
+    if case == "swapped":
+        key, certificate = certificate, key
+    path = file(f"server_key: {quoted(key)} server_cert: {quoted(certificate)} {authority}")
+    with pytest.raises(SettingsError, match=message) as caught:
+        read_tls(path).http_context()
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_busy_port_is_refused_before_grpc_writes_about_it(capfd, host):
+    try:
+        busy = socket.create_server((host.strip("[]"), 0), family=socket.AF_INET6 if "[" in host else socket.AF_INET)
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    with busy:
+        address = f"{host}:{busy.getsockname()[1]}"
+        with pytest.raises(ServingError, match="the port can't be used: Address already in use. Free it, or name another with --port"):
+            GrpcPort([], lambda server: None, address, 1, 1_000)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("host", ["x y", ""])
+def test_a_host_that_isnt_there_is_refused(capfd, host):
+    with pytest.raises(ServingError, match=f"^{host}:0: the port can't be used: "):
+        GrpcPort([], lambda server: None, f"{host}:0", 1, 1_000)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_key_of_another_certificate_is_refused(start, base_path, file):
     text = f"server_key: {quoted(certified()[0])} server_cert: {quoted(certified()[1])}"
-    with pytest.raises(AisleError, match="Check that they belong together"):
+    with pytest.raises(AisleError, match="that they belong together"):
         start(ModelConfig("tiny", base_path), ssl_config_file=file(text))

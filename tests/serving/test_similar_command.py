@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 from google.protobuf import json_format
 
@@ -94,6 +96,37 @@ def test_what_cant_be_served_is_refused_in_one_line(tmp_path, capsys, words, cod
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert message in last
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:0", "", "127.0.0.1", "http://127.0.0.1:8610", "::1:8610", ":8610"])
+def test_a_shard_is_asked_at_a_host_and_a_port(capsys, address):
+    assert main(["similar", "--route", "127.0.0.1:1", address, "--port", "0", "--rest-port", "0"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --route: found {address!r}, expected HOST:PORT with a port from 1 to 65535. Name a shard's gRPC address.\n"
+    )
+
+
+@pytest.mark.parametrize(("folder", "words"), [("FILE", []), ("FILE/x", []), ("FILE/x", ["--shard", "n0"]), ("/proc/x", ["--shard", "n0"])])
+def test_a_folder_that_cant_be_made_is_refused_in_one_line(tmp_path, capsys, folder, words):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    write_built(tmp_path / "built", 20)
+    folder = folder.replace("FILE", str(tmp_path / "file"))
+    given = ["--index", str(tmp_path / "built"), "--folder", folder, "--port", "0", "--rest-port", "0"]
+    assert main(["similar", *given, *words]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("error: ")
+    assert said.endswith("Name a folder that you may write to with --folder.")
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_shard_of_the_rest_is_refused_where_there_is_none(tmp_path, capsys):
+    products = small_catalogue(20)
+    starts = np.concatenate([products.node_starts[:-1], [len(products)]])
+    save_index(tmp_path / "built", build_index(replace(products, node_starts=starts), 1_000, 10, 0.5, 0))
+    given = ["--index", str(tmp_path / "built"), "--folder", str(tmp_path / "state"), "--port", "0", "--rest-port", "0"]
+    assert main(["similar", *given, "--shard-rest"]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "every product is at a node, so a shard of the rest alone is empty. Name nodes with --shard, too." in said
 
 
 @pytest.mark.parametrize("name", ["similarity", "tf_example"])

@@ -1,5 +1,6 @@
 """Holds every store of label events to its contract, and the SQLite one to its file."""
 
+import dataclasses
 import multiprocessing
 import sqlite3
 
@@ -266,3 +267,92 @@ def test_a_store_of_an_earlier_format_is_read_as_it_is_and_written_after_it_was_
     with SqliteLabelEventStore(path) as store:
         assert store.events_of_question("q1") == [of_group(0, "a")]
         assert store.sha256() == events_sha256([*events, of_group(0, "a")])
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"labeller": ""}, "event 'e9': labeller '' must be a text that isn't empty."),
+        ({"labeller": "x" * 2000}, "event 'e9': labeller 'xxx"),
+        ({"labeller": "\udcff"}, "event 'e9': a text holds half a character"),
+        ({"shown": {"a": [float("inf")]}}, "event 'e9': this isn't a JSON object"),
+        ({"shown": {"a": [1e15] * 90_000}}, "event 'e9': written out, the event has 1,8"),
+    ],
+)
+def test_an_event_that_could_not_be_read_again_is_refused_before_anything_is_written(open_store, parts, message):
+    store = open_store()
+    store.append([answer(1)])
+    with pytest.raises(LabelError) as refused:
+        store.append([answer(2), dataclasses.replace(answer(9), **parts)])
+    assert str(refused.value).startswith(message)
+    assert [event.event_id for event in store.events()] == ["e1"]
+
+
+def damage(path, *statements):
+    database = sqlite3.connect(path)
+    for statement in statements:
+        database.execute(statement)
+    database.commit()
+    database.close()
+
+
+def insert(event, kind="TEXT"):
+    return f"INSERT INTO label_events VALUES (7, 'e7', 'p7', 'is', 1, CAST({event} AS {kind}), 'q7')"
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        (insert("'{}'"), "event_id None must be a text that isn't empty."),
+        (insert("'cut'"), "this isn't a JSON object: 'cut'."),
+        (insert("''"), "this isn't a JSON object: ''."),
+        (insert("x'ff'", "BLOB"), "found bytes, expected text in UTF-8."),
+        (insert("x'7bff7d'"), "found bytes, expected text in UTF-8."),
+    ],
+)
+def test_a_row_that_holds_no_event_is_named_by_its_position(sqlite_file, statement, message):
+    damage(sqlite_file, statement)
+    with SqliteLabelEventStore(sqlite_file, read_only=True) as store:
+        for read in (
+            lambda: list(store.events()),
+            lambda: store.get("e7"),
+            lambda: store.events_of("p7"),
+            lambda: store.events_of_question("q7"),
+        ):
+            with pytest.raises(StoreError) as refused:
+                read()
+            expected = f"{sqlite_file}: the store is damaged at event 7: {message} Restore it from a backup or an export."
+            assert str(refused.value) == expected
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["DROP TABLE label_events"],
+        ["ALTER TABLE label_events RENAME COLUMN event TO other"],
+        ["ALTER TABLE label_events RENAME COLUMN position TO other"],
+        ["DROP TABLE label_events", "PRAGMA user_version = 1"],
+        ["PRAGMA user_version = 1"],
+    ],
+)
+def test_a_store_without_its_table_or_a_column_says_that_it_is_damaged(sqlite_file, statements):
+    damage(sqlite_file, *statements)
+    with pytest.raises(StoreError, match="The store is damaged. Restore it from a backup or an export."):
+        SqliteLabelEventStore(sqlite_file).append([answer(3)])
+    if statements != ["PRAGMA user_version = 1"]:
+        with SqliteLabelEventStore(sqlite_file, read_only=True) as store, pytest.raises(StoreError, match="The store is damaged. Restore"):
+            list(store.events())
+
+
+def test_a_store_without_an_index_is_read_all_the_same(sqlite_file):
+    damage(sqlite_file, "DROP INDEX label_events_by_product", "DROP INDEX label_events_by_question")
+    with SqliteLabelEventStore(sqlite_file) as store:
+        store.append([of_group(0, "a")])
+        assert store.events_of("p") == [answer(1), answer(2)]
+        assert store.events_of_question("q1") == [of_group(0, "a")]
+
+
+def test_a_store_that_must_be_there_is_not_made(tmp_path):
+    with pytest.raises(StoreError, match="there is no store of label events. Import some first"):
+        SqliteLabelEventStore(tmp_path / "folder" / "none.sqlite", create=False)
+    assert list(tmp_path.iterdir()) == []
