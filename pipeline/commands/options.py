@@ -11,7 +11,7 @@ from schemas.settings import Settings
 from schemas.settings_loader import load_settings
 
 MAX_SEED = 2**31 - 1
-_MOST = 999_999_999
+_MOST = 999_999_999_999_999  # Versions are seconds; nothing is more.
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -175,7 +175,7 @@ def test_a_field_of_truth_longer_than_any_is_one_line(folder, tmp_path):
 def test_more_answers_than_there_can_be_are_refused(capsys):
     with pytest.raises(SystemExit):
         call("advice", "--more", "1" + "0" * 330)
-    assert "is more than 999,999,999" in capsys.readouterr().err
+    assert "is more than 999,999,999,999,999" in capsys.readouterr().err
 
 
 def test_a_batch_is_not_drawn_over_another(folder):
