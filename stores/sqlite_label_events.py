@@ -146,6 +146,8 @@ class SqliteLabelEventStore:
     def _prepare(self) -> None:
         self._db.execute(f"PRAGMA busy_timeout = {int(self._busy_timeout_ms)}")
         if not self._read_only:
+            if not self._is_empty():
+                self._check_format()  # First, since the next line changes a file, whoever's it is.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             with self._transaction():

@@ -215,8 +215,10 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path):
     database.execute("CREATE TABLE theirs (a)")
     database.commit()
     database.close()
+    before = (tmp_path / "other.sqlite").read_bytes()
     with pytest.raises(StoreError, match="this SQLite file isn't a store of label events"):
         SqliteLabelEventStore(tmp_path / "other.sqlite")
+    assert (tmp_path / "other.sqlite").read_bytes() == before
 
 
 def test_a_later_format_is_refused_with_both_versions(sqlite_file):
