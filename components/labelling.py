@@ -149,7 +149,7 @@ class _Reader:
         return Answer(found.allowed.node, latest.event_id, latest.answered_at_ms, found.allowed, latest.question), latest.group
 
     def _reason(self, event: LabelEvent) -> str:
-        is_known = self._taxonomy.resolve(event.node_id) in self._taxonomy  # type: ignore[comparison-overlap]
+        is_known = self._taxonomy.resolve(event.node_id) in self._taxonomy
         return NOT_EXCLUSIVE if is_known else UNKNOWN_NODE
 
 

@@ -102,7 +102,7 @@ def meaning(event: LabelEvent, tree: TreeRanges, taxonomy: Taxonomy) -> AllowedN
     if event.kind not in TELLING_KINDS:
         return None
     node_id = taxonomy.resolve(event.node_id)
-    if node_id not in taxonomy:  # type: ignore[comparison-overlap]
+    if node_id not in taxonomy:
         return None
     if event.kind == IS and not taxonomy.node(node_id).exclusive:
         return None

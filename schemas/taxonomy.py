@@ -37,7 +37,7 @@ class Node:
     replaced_by: str = ""
 
 
-class Taxonomy(Sequence[Node]):
+class Taxonomy:
     """The nodes, depth first, children in the order of the file: `taxonomy[i]` is node number i.
 
     >>> tree = Taxonomy([Node("s", "", "Shoes", True), Node("b", "", "Bags", True), Node("k", "s", "Sneakers", True)])
@@ -71,7 +71,7 @@ class Taxonomy(Sequence[Node]):
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    def __getitem__(self, index: int) -> Node:
         return self._nodes[index]
 
     def __iter__(self) -> Iterator[Node]:
@@ -90,7 +90,7 @@ class Taxonomy(Sequence[Node]):
         """The ids that may be a final answer, in tree order: class k of the exclusive head is the k-th."""
         return [self._nodes[i].id for i in self.exclusive]
 
-    def index(self, node_id: str) -> int:  # type: ignore[override]
+    def index(self, node_id: str) -> int:
         """Returns the number of a node in tree order.
 
         Raises:
