@@ -17,7 +17,7 @@ from tfx.utils import json_utils, path_utils
 
 from components.artifacts import LabelSnapshot, Quarantine, RuleSnapshot, TaxonomySnapshot
 from components.baseline_artifact import baseline_folder
-from components.snapshot_files import LABELS_FILE
+from components.snapshot_files import LABELS_FILE, RULES_FILE
 from components.warmup_requests import write_warmup
 from schemas.product import DEV
 
@@ -39,10 +39,11 @@ _CONFIG, _BASELINE = standard_component_specs.CUSTOM_CONFIG_KEY, standard_compon
 
 
 def run_config(input_dict: dict[str, Any], exec_properties: dict[str, Any]) -> dict[str, Any]:
-    """Returns the parameters with `custom_config` completed: the taxonomy's file, the baseline, and what the model is made from."""
+    """Returns the parameters with `custom_config` completed: the snapshots' files, the baseline, and what the model is made from."""
     found = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in input_dict.items() if artifacts}
     config = json.loads(exec_properties[_CONFIG])
     config["taxonomy"] = str(Path(found["taxonomy"].uri) / "taxonomy.tsv")
+    config["rules"] = str(Path(found["rules"].uri) / RULES_FILE)
     config["labels"] = str(Path(found["labels"].uri) / LABELS_FILE)
     config["baseline"] = str(baseline_folder(found.get(_BASELINE)) or "")
     config["made_from"] = {key: found[name].get_string_custom_property(of) for key, (name, of) in _MADE_FROM.items()}

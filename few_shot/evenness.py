@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from few_shot.softmax import softmax_in_place
+
 _ROUNDS = 12
 _NOBODY = 1e-4  # Share of the products below which it makes no difference how seldom a class is the answer.
 
@@ -35,9 +37,9 @@ def evening(scores: np.ndarray, strength: float) -> np.ndarray:
     if not len(scores) or strength == 0.0:
         return added.astype(np.float32)
     for _ in range(_ROUNDS):
-        raised = scores + added
-        likely = np.exp(raised - raised.max(axis=1, keepdims=True))
-        shares = (likely / likely.sum(axis=1, keepdims=True)).mean(axis=0)
+        likely = scores + added
+        softmax_in_place(likely)
+        shares = likely.mean(axis=0)
         # Half a step: a whole one may swing between two extremes where the strength is near 1.
         added = 0.5 * added - 0.5 * strength * np.log(shares + _NOBODY)
     found: np.ndarray = (added - added.mean()).astype(np.float32)

@@ -36,7 +36,11 @@ class RuleEvidence(Protocol):
 
     @property
     def starts(self) -> Sequence[float]:
-        """Trust in each score before anybody answers."""
+        """Trust in each score from some answers on, before they have judged it."""
+
+    @property
+    def unconfirmed(self) -> Sequence[float]:
+        """The share of that trust before anybody answered, for each."""
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """Returns float32 `[len(rows), C, len(names)]`."""

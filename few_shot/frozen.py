@@ -15,7 +15,7 @@ from few_shot.evidence import LinearEvidence, NodeTexts, Products, RuleEvidence
 from few_shot.rule_evidence import NoRules, RuleReadings
 from schemas.errors import ModelError
 
-_FORMAT = 1
+_FORMAT = 2
 _RULES = ("embedding", "weights", "bias", "exclusive", "parents")
 
 
@@ -69,6 +69,7 @@ def save_frozen(features: FrozenFeatures, path: Path) -> None:
     if isinstance(features.rules, RuleReadings):
         rules = features.rules
         arrays |= {f"rules_{name}": getattr(rules, name) for name in _RULES}
+        arrays |= {} if rules.held is None else _sparse("rules_held", rules.held)
     arrays["about"] = np.array(json.dumps({"format": _FORMAT, "known": known}))
     np.savez(path, **arrays)
 
@@ -103,7 +104,8 @@ def _read(arrays: np.lib.npyio.NpzFile, about: list[dict]) -> FrozenFeatures:
     rules: RuleEvidence = NoRules(ancestry.shape[1])
     if "rules_bias" in arrays:
         embedding, weights, bias, exclusive, parents = (arrays[f"rules_{name}"] for name in _RULES)
-        rules = RuleReadings(embedding, weights, bias, exclusive, parents)
+        held = _csr(arrays, "rules_held") if "rules_held_shape" in arrays else None
+        rules = RuleReadings(embedding, weights, bias, exclusive, parents, held)
     products = Products(_csr(arrays, "bag"), arrays["latent"], arrays["groups"])
     return FrozenFeatures(products, ancestry, known, NodeTexts(arrays["paths"], arrays["names"]), rules)
 

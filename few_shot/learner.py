@@ -12,7 +12,6 @@ from few_shot.evenness import evening
 from few_shot.evidence import Products, RuleEvidence
 from few_shot.frozen import FrozenFeatures
 from few_shot.partial_answers import PartialAnswers, informative, no_partial_answers, weighed
-from few_shot.rule_evidence import NODE_ON
 from few_shot.sparse_expert import fit_separators
 from few_shot.stacking import fit_trusts
 from few_shot.tree_regression import OpenRows, fit_regression
@@ -35,7 +34,7 @@ LEARNT = (REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS
 # would turn evidence on its head by chance; several hundred know better than we do.
 _MAY_COUNT_AGAINST, _SOME = (FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS), 300
 # What a rule_based head makes of rules and a regression of node texts is believed in part before an answer, wholly from so many on.
-_CONFIRMED_AT, _RULES_UNCONFIRMED = 100, 0.65
+_CONFIRMED_AT = 100
 # Strategies ask about what is hardest to tell from the nodes that have answers, so that the first judged answers speak against those
 # nodes; believed, that empties the largest ones (a campaign fell from .86 to .81 that way). Counted in near-duplicate groups, which
 # are one answer each.
@@ -154,7 +153,7 @@ class _Learner:
         self.num_classes = features.num_classes
         self.names = [evidence.name for evidence in self.known] + list(self.rules.names) + list(LEARNT)
         self._without_answers = np.array([evidence.start for evidence in self.known] + list(self.rules.starts), np.float32)
-        self._of_rule_head = np.array([name == NODE_ON for name in self.names[: len(self._without_answers)]], bool)
+        self._unconfirmed = np.array([1.0] * len(self.known) + list(self.rules.unconfirmed))
         self._evenness = np.zeros(self.num_classes, np.float32)
         self._inner = self.ancestry[self.ancestry.sum(axis=1) > 1]  # [inner nodes, C]
         self._texts = np.vstack([features.node_texts.paths, features.node_texts.names]).astype(np.float32)
@@ -162,8 +161,7 @@ class _Learner:
     def starts(self, num_answers: int) -> np.ndarray:
         """Returns the trusts `[K]` before any answer has judged them."""
         confirmed = min(1.0, num_answers / _CONFIRMED_AT)
-        known = self._without_answers.astype(np.float64)
-        known[self._of_rule_head] *= _RULES_UNCONFIRMED + (1.0 - _RULES_UNCONFIRMED) * confirmed
+        known = self._without_answers.astype(np.float64) * (self._unconfirmed + (1.0 - self._unconfirmed) * confirmed)
         learnt = {REGRESSION: 0.25 + 0.25 * confirmed, EXPERT: 0.5 * confirmed, SEEN: -2.0, EVENNESS: 1.0}
         return np.concatenate([known, [learnt.get(name, 0.0) for name in LEARNT]])
 

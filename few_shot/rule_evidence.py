@@ -1,4 +1,4 @@
-"""Reads what a rule_based head says of products as evidence for exclusive nodes."""
+"""Reads what rules say of products, by phrase and by way of a rule_based head, as evidence for exclusive nodes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
-NODE_ON = "rules: node"
+HEAD = ("rules: node", "rules: no child", "rules: parent")
+PHRASES = ("rules: phrase", "rules: phrase of parent")
 _LOWEST = -20.0  # log of a probability nobody needs to tell from zero
 
 
 @dataclass(frozen=True)
 class RuleReadings:
-    """A linear rule_based head over an embedding, read as three log-probabilities of a node: on, no child on, parent on.
+    """A linear rule_based head over an embedding, and the phrases products hold.
+
+    The head is read as three log-probabilities of a node: on, no child on, parent on. It has learnt what rules have in common and
+    knows synonyms; a phrase, held or not, at the node or its parent, knows what an analyst wrote.
 
     Attributes:
         embedding: float32 `[n, w]`, what the head reads of each product.
@@ -21,8 +26,7 @@ class RuleReadings:
         bias: float32 `[N]`.
         exclusive: int64 `[C]`, numbers of the exclusive nodes.
         parents: int64 `[N]`, N at a root.
-        names: of the three.
-        starts: trust in each before anybody answers.
+        held: float32 `[n, N]`, 1 where a product holds a phrase of the node's rules; None where no phrase can be told.
     """
 
     embedding: np.ndarray
@@ -30,11 +34,26 @@ class RuleReadings:
     bias: np.ndarray
     exclusive: np.ndarray
     parents: np.ndarray
-    names: Sequence[str] = (NODE_ON, "rules: no child", "rules: parent")
-    starts: Sequence[float] = (1.0, 1.0, 0.3)
+    held: sp.csr_matrix | None = None
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The three of the head, and the two of phrases."""
+        return HEAD if self.held is None else HEAD + PHRASES
+
+    @property
+    def starts(self) -> Sequence[float]:
+        """Trust in each, from some answers on."""
+        # The head says again what phrases say, and was taught by the wrong ones as well.
+        return (1.0, 1.0, 0.3) if self.held is None else (0.5, 0.5, 0.15, 1.0, 0.3)
+
+    @property
+    def unconfirmed(self) -> Sequence[float]:
+        """The share of that trust before anybody answered."""
+        return (0.65, 1.0, 1.0) if self.held is None else (0.65, 1.0, 1.0, 1.0, 1.0)
 
     def of(self, rows: np.ndarray) -> np.ndarray:
-        """Returns float32 `[len(rows), C, 3]`."""
+        """Returns float32 `[len(rows), C, len(names)]`."""
         logits = self.embedding[rows] @ self.weights + self.bias
         num_nodes = logits.shape[1]
         by_parent = np.argsort(self.parents, kind="stable")
@@ -43,7 +62,11 @@ class RuleReadings:
         best_child[inner] = np.maximum(np.maximum.reduceat(logits.T[by_parent], first, axis=0), _LOWEST)
         with_root = np.concatenate([logits, np.full((len(rows), 1), -_LOWEST, np.float32)], 1)
         found = (logits[:, self.exclusive], -best_child[self.exclusive].T, with_root[:, self.parents[self.exclusive]])
-        return np.stack([_log_sigmoid(each) for each in found], 2)
+        read = [_log_sigmoid(each) for each in found]
+        if self.held is not None:
+            holds = np.pad(self.held[rows].toarray(), ((0, 0), (0, 1)))
+            read += [holds[:, self.exclusive], holds[:, self.parents[self.exclusive]]]
+        return np.stack(read, 2)
 
 
 @dataclass(frozen=True)
@@ -57,6 +80,7 @@ class NoRules:
     num_classes: int
     names: Sequence[str] = ()
     starts: Sequence[float] = ()
+    unconfirmed: Sequence[float] = ()
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """Returns float32 `[len(rows), C, 0]`."""

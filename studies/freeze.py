@@ -19,6 +19,7 @@ from few_shot.frozen import FrozenFeatures
 from schemas.errors import AisleError, ModelError
 from schemas.features import features_from_json
 from schemas.product import BRAND, DEV, ID, MERCHANT_CATEGORY, SHOP, TEST, TITLE
+from schemas.rules import load_rules
 from schemas.taxonomy import Taxonomy, load_taxonomy
 from studies.frozen_catalogue import NO_GOLD, NOT_IN_TREE, FrozenCatalogue, save_catalogue
 from trainer_module.export import EXTRA, HYPERPARAMETERS_FILE, MODEL_FILE
@@ -78,7 +79,8 @@ def _features(
     transform_output = tft.TFTransformOutput(stages["Transform.transform_graph"])
     trained = json.loads((model / EXTRA / HYPERPARAMETERS_FILE).read_text(encoding="utf-8"))
     network, layout = _network(model, trained, tree, transform_output)
-    nodes = node_bags(taxonomy, layout, transform_output, encoders)
+    rules = load_rules(Path(stages["RuleSnapshotGen.rules"]) / "rules.tsv", taxonomy)
+    nodes = node_bags(taxonomy, layout, transform_output, encoders, rules)
     spec, layer = transform_output.raw_feature_spec(), transform_output.transform_features_layer()
     dev = read_training_data(splits[DEV], spec, layout, tree, layer)
     network.frozen(dev, nodes, int(trained["seed"]))  # Learns the latent space, of dev products alone, as the Trainer does.

@@ -14,6 +14,7 @@ import tensorflow_transform as tft
 from few_shot.calibration import softmax
 from schemas.features import features_from_json
 from schemas.product import DEV, TEST
+from schemas.rules import load_rules
 from schemas.taxonomy import Taxonomy, load_taxonomy
 from studies.judging import judge
 from studies.result_lines import Line
@@ -161,4 +162,5 @@ def _read(shared: Shared) -> _Case:
     dev, test = (
         read_training_data(sorted(map(str, (examples / f"Split-{split}").glob("*.gz"))), spec, layout, tree, layer) for split in (DEV, TEST)
     )
-    return _Case(taxonomy, tree, layout, node_bags(taxonomy, layout, output), dev, test)
+    rules = load_rules(Path(shared.stages["RuleSnapshotGen.rules"]) / "rules.tsv", taxonomy)
+    return _Case(taxonomy, tree, layout, node_bags(taxonomy, layout, output, rules=rules), dev, test)

@@ -19,6 +19,7 @@ from few_shot.frozen import FrozenFeatures
 from few_shot.learner import DEFAULTS, FewShotModel, FewShotParameters, learn
 from few_shot.partial_answers import PartialAnswers, partial_answers
 from few_shot.rule_evidence import NoRules
+from few_shot.softmax import softmax_in_place
 from pipeline.demo.labeller import SimulatedLabeller, broader_nodes, group_answer
 from schemas.group_answers import QuestionRecord
 from schemas.label_event import IS, UNDER, LabelEvent
@@ -152,10 +153,9 @@ class ReplayCatalogue:
         """Returns float32 `[len(rows), C]`."""
         found = np.empty((len(rows), len(self.node_ids)), np.float32)
         for start in range(0, len(rows), _BLOCK):
-            logits = model.logits(self.features.products, self.features.rules, rows[start : start + _BLOCK])
-            logits -= logits.max(axis=1, keepdims=True)
-            np.exp(logits, out=logits)
-            found[start : start + _BLOCK] = logits / logits.sum(axis=1, keepdims=True)
+            scores = model.logits(self.features.products, self.features.rules, rows[start : start + _BLOCK])
+            softmax_in_place(scores)
+            found[start : start + _BLOCK] = scores
         return found
 
 
@@ -175,6 +175,7 @@ class _TabledRules:
     table: np.ndarray
     names: Sequence[str]
     starts: Sequence[float]
+    unconfirmed: Sequence[float]
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """Returns float32 `[len(rows), C, len(names)]`."""
@@ -189,7 +190,7 @@ def _tabled(rules: RuleEvidence, num_products: int) -> RuleEvidence:
     table = np.empty((num_products, *first.shape[1:]), np.float32)
     for start in range(0, num_products, _BLOCK):
         table[start : start + _BLOCK] = rules.of(np.arange(start, min(start + _BLOCK, num_products)))
-    return _TabledRules(table, rules.names, rules.starts)
+    return _TabledRules(table, rules.names, rules.starts, rules.unconfirmed)
 
 
 def campaign(replayed: ReplayCatalogue, strategy: str, seed: int, budgets: Sequence[Budget]) -> Iterator[dict[str, Any]]:

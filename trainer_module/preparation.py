@@ -15,6 +15,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schemas.features import features_from_json
+from schemas.rules import load_rules
 from schemas.taxonomy import Taxonomy, load_taxonomy
 from trainer_module.export import EXTRA
 from trainer_module.hyperparameters import HyperParameters, Phase
@@ -53,8 +54,9 @@ class Prepared:
 
     @cached_property
     def nodes(self) -> NodeBags:
-        """The names of the nodes, read as if they were products."""
-        return node_bags(self.taxonomy, self.layout, self.transform_output, self.config.get("encoders", ()))
+        """The names of the nodes and the phrases of the rules, read as if they were products."""
+        rules = load_rules(Path(self.config["rules"]), self.taxonomy) if self.config.get("rules") else ()
+        return node_bags(self.taxonomy, self.layout, self.transform_output, self.config.get("encoders", ()), rules)
 
     def phases(self, name: str) -> list[Phase]:
         """Returns the objective schedule: the settings', else the family's own."""
@@ -77,7 +79,7 @@ class Prepared:
 def prepared(fn_args: FnArgs) -> Prepared:
     """Returns what `fn_args` names, read.
 
-    `fn_args.custom_config` holds `taxonomy` (a file), `features`, `family`, `compare_with` and `compare_above` (other families, and
+    `fn_args.custom_config` holds `taxonomy`, `rules` (files), `features`, `family`, `compare_with` and `compare_above` (other families, and
     the answers from which they are tried), `parameters`, `phases`, `seed`, `top_k`,
     `baseline` (a SavedModel to start from, or empty), `tuner` and `made_from` (digests of the inputs).
     """

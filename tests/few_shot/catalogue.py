@@ -21,7 +21,7 @@ NUM_NODES = TOPS + NUM_CLASSES
 class OneRule:
     """A rule that puts some products at their node, or all of them at a wrong one."""
 
-    names, starts = ("rules: node",), (2.0,)
+    names, starts, unconfirmed = ("rules: node",), (2.0,), (0.65,)
 
     def __init__(self, said: np.ndarray) -> None:
         self._said = said

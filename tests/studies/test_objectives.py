@@ -12,6 +12,7 @@ from studies.result_lines import read_lines
 from tests.studies.catalogues import write_case
 from tests.trainer_module.toy_data import NUM_CLASSES, separable
 from trainer_module.node_texts import NodeBags
+from trainer_module.rule_phrases import no_phrases
 
 
 def aisle(*words):
@@ -37,7 +38,7 @@ def test_names_join_as_answered_products_without_rules():
     data = separable(50)
     bags = data.bag[:NUM_CLASSES], data.bag[NUM_CLASSES : 2 * NUM_CLASSES]
     numbers = np.zeros((NUM_CLASSES, 2), np.float32)
-    taught = with_names(data, NodeBags(*bags, numbers, numbers))
+    taught = with_names(data, NodeBags(*bags, numbers, numbers, no_phrases(bags[0].shape[1])))
     assert taught.answers[50:].tolist() == [*range(NUM_CLASSES)] * 2
     assert taught.bag.shape[0] == len(taught.groups) == len(taught.categories) == 50 + 2 * NUM_CLASSES
     assert taught.rules[50:].nnz == 0 and not set(taught.groups[50:]) & set(data.groups)

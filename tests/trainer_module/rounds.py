@@ -25,6 +25,7 @@ from tfx_bsl.tfxio import tf_example_record
 import schemas
 from schemas.features import FeatureConfig
 from schemas.product import ANSWER_NODE, RULE_NODES
+from schemas.rules import Rule, write_rules
 from schemas.taxonomy import Taxonomy, write_taxonomy
 from tests.support.example_source import ExampleSource
 from tests.support.examples import example, write_examples
@@ -60,11 +61,13 @@ def schema_of(config: FeatureConfig) -> schema_pb2.Schema:
 
 
 def training_config(root: Path, config: FeatureConfig, tree: Taxonomy, **changes: Any) -> dict[str, Any]:
-    """Writes the taxonomy and returns a `custom_config` as `pipeline.stages.learning` makes it."""
+    """Writes the taxonomy and a rule for each name, and returns a `custom_config` as `pipeline.stages.learning` makes it."""
     root.mkdir(parents=True, exist_ok=True)
     write_taxonomy(root / "taxonomy.tsv", tree)
+    write_rules(root / "rules.tsv", [Rule(f"r-{node.id}", node.id, "title", node.name) for node in tree])
     return {
         "taxonomy": str(root / "taxonomy.tsv"),
+        "rules": str(root / "rules.tsv"),
         "features": config.to_json(),
         "family": "feed_forward",
         "parameters": {"embedding_size": 8, "batch_size": 32},

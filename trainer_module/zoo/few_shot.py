@@ -13,16 +13,18 @@ from few_shot.frozen import FrozenFeatures
 from few_shot.held_out import held_out_logits
 from few_shot.latent import latent_space, unit_rows
 from few_shot.learner import FewShotModel, FewShotParameters, Opinions, learn
-from few_shot.rule_evidence import NoRules, RuleReadings
+from few_shot.rule_evidence import HEAD, PHRASES, NoRules, RuleReadings
 from schemas.features import CHARACTERS, TEXT
 from trainer_module.hyperparameters import HyperParameters
 from trainer_module.layout import Layout, NetworkInputs
 from trainer_module.node_texts import NodeBags, no_node_texts
+from trainer_module.rule_phrases import RulePhrases
 from trainer_module.training_data import TrainingData
 from trainer_module.tree import Tree
 from trainer_module.zoo.contract import NetworkOutputs
 from trainer_module.zoo.embedding_network import EmbeddingNetwork
 from trainer_module.zoo.layers import Bag, RuleReading, embedded, zeros
+from trainer_module.zoo.phrase_reading import PhraseReading
 
 # Trust in the cosine of a field with a node's path and with its name, before anybody answers. A softmax reads the sum.
 FIELD_TRUSTS = {"title": (2.5, 1.0), "merchant_category": (2.0, 1.0), "category": (2.0, 1.0), "description": (1.0, 0.5)}
@@ -62,7 +64,8 @@ class FewShot(EmbeddingNetwork):
         self._space = zeros((num_columns, hyper.latent_size), "space")
         self._on_bag = zeros((num_columns, num_classes), "on_bag")
         self._on_latent = zeros((hyper.latent_size + layout.num_numbers, num_classes), "on_latent")
-        self._on_rules = zeros((num_classes, len(RuleReading.NAMES)), "on_rules")
+        self._phrases = PhraseReading(tree, layout.num_columns)
+        self._on_rules = zeros((num_classes, len(HEAD) + len(PHRASES)), "on_rules")
         self._bias = zeros((num_classes,), "bias")
 
     def __call__(self, inputs: NetworkInputs, training: bool = False) -> NetworkOutputs:
@@ -74,7 +77,7 @@ class FewShot(EmbeddingNetwork):
             return NetworkOutputs(tf.zeros([tf.shape(rules)[0], len(self._tree.exclusive)]), rules, embedding)
         latent = tf.concat([tf.math.l2_normalize(self._columns(self._space, bag, inputs), axis=1), inputs.numbers], 1)
         exclusive = self._columns(self._on_bag, bag, inputs) + tf.matmul(latent, self._on_latent) + self._bias
-        for k, found in enumerate(self._reading(rules)):
+        for k, found in enumerate([*self._reading(rules), *self._phrases(inputs.bag)]):
             exclusive += found * self._on_rules[:, k]
         return NetworkOutputs(exclusive, rules, latent)
 
@@ -89,6 +92,8 @@ class FewShot(EmbeddingNetwork):
     def learn_answers(self, data: TrainingData, nodes: NodeBags | None, seed: int, progress: Callable[[str], None]) -> None:
         """Learns the latent space from all products, and the exclusive head from names, rules and answers."""
         features = self.frozen(data, nodes, seed)
+        if nodes and len(data.covered):
+            self._phrases.assign(nodes.phrases)
         self._assign(learn(features, data.answers, seed, self._parameters, progress, partial=data.partial))
 
     def held_out_logits(
@@ -120,15 +125,16 @@ class FewShot(EmbeddingNetwork):
         texts = NodeTexts(
             self._node_latent(nodes.paths, nodes.path_numbers, space), self._node_latent(nodes.names, nodes.name_numbers, space)
         )
-        rules = self._rule_readings(data) if len(data.covered) else NoRules(len(self._tree.exclusive))
+        rules = self._rule_readings(data, nodes.phrases) if len(data.covered) else NoRules(len(self._tree.exclusive))
         return FrozenFeatures(products, self._tree.ancestry, self._known(nodes, texts), texts, rules)
 
-    def _rule_readings(self, data: TrainingData) -> RuleReadings:
+    def _rule_readings(self, data: TrainingData, phrases: RulePhrases) -> RuleReadings:
         rows = np.arange(len(data.answers))
         blocks = [data.inputs(rows[k : k + _SCORED_AT_ONCE]) for k in range(0, len(rows), _SCORED_AT_ONCE)]
         embedding = np.concatenate([self.embedding(self.bag(block, False), block).numpy() for block in blocks])
         weights, bias = (self.weights[name].numpy() for name in ("rule_based", "rule_bias"))
-        return RuleReadings(embedding, weights, bias, self._tree.exclusive, self._tree.parents)
+        held = phrases.held(data.bag, len(self._tree.node_ids)) if len(phrases.nodes) else None
+        return RuleReadings(embedding, weights, bias, self._tree.exclusive, self._tree.parents, held)
 
     def _widened(self, data: TrainingData) -> sp.csr_matrix:
         """Returns the bag with a column for every value of a category, too."""
@@ -182,7 +188,7 @@ class FewShot(EmbeddingNetwork):
         for variable, value in (
             (self._on_bag, model.on_bag),
             (self._on_latent, model.on_latent),
-            (self._on_rules, model.on_rules if model.on_rules.size else np.zeros(self._on_rules.shape, np.float32)),
+            (self._on_rules, np.pad(model.on_rules, ((0, 0), (0, self._on_rules.shape[1] - model.on_rules.shape[1])))),
             (self._bias, model.bias),
         ):
             variable.assign(value)

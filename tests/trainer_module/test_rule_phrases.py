@@ -1,0 +1,120 @@
+"""Checks which phrases of rules a bag tells, against the words themselves, in NumPy and in the graph."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import tensorflow as tf
+
+from schemas.features import SEQUENCE, TEXT, Feature, FeatureConfig
+from schemas.rules import Rule
+from tests.support.shop import shop_taxonomy
+from tests.trainer_module.rounds import analysed
+from trainer_module.layout import layout_of
+from trainer_module.raw_products import raw_products
+from trainer_module.rule_phrases import RulePhrases, no_phrases, rule_phrases
+from trainer_module.tree import tree_of
+from trainer_module.zoo.phrase_reading import PhraseReading
+
+TREE = tree_of(shop_taxonomy())
+CONFIG = FeatureConfig(
+    (
+        Feature("words", TEXT, ("title",), weighting=SEQUENCE),
+        Feature("title", TEXT, ("title",), ngrams=(1, 2)),
+        Feature("text", TEXT, ("title", "description"), ngrams=(1, 2)),
+        Feature("parts", TEXT, ("merchant_category",), ngrams=(2, 2)),
+    )
+)
+TITLES = [
+    "Red Dress", "Dress red", "red summer dress", "Boots of rubber", "rubber boots, red", "nothing at all", "boots boots", "Rubber Boots",
+]  # fmt: skip
+RULES = [
+    Rule("1", "dresses", "title", "red dress"),
+    Rule("2", "rubber-boots", "title", "Rubber Boots"),
+    Rule("3", "boots", "title", "boots"),
+    Rule("4", "boots", "title", "boots boots"),
+    Rule("5", "bags", "title", "handbag"),
+    Rule("6", "bags", "title", "red handbag"),
+    Rule("7", "bags", "title", "red", veto=True),
+    Rule("8", "bags", "title", regex="red"),
+    Rule("9", "bags", "merchant_category", "red"),
+    Rule("10", "bags", "brand", "red"),
+    Rule("11", "shoes", "title", "!!"),
+    Rule("12", "shoes", "title", "rubber boots"),
+]
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory):
+    """The layout, the transform graph and the phrases of `RULES`."""
+    rows = [
+        {"id": str(k), "group": str(k), "split": "dev", "title": title, "merchant_category": "red shelf"} for k, title in enumerate(TITLES)
+    ]
+    output = analysed(tmp_path_factory.mktemp("phrases"), CONFIG, rows)
+    layout, layer = layout_of(CONFIG, output), output.transform_features_layer()
+    return layout, layer, rule_phrases(RULES, shop_taxonomy(), layout, layer)
+
+
+def held_by(title, read):
+    layout, layer, phrases = read
+    bag = layout.inputs(layer(raw_products([title], {"title"}, CONFIG))).bag
+    places = bag.indices.numpy()
+    rows = sp.csr_matrix((bag.values.numpy(), (places[:, 0], places[:, 1])), shape=tuple(bag.dense_shape.numpy()))
+    return {TREE.node_ids[node] for node in phrases.held(rows, len(TREE.node_ids)).indices}
+
+
+@pytest.mark.parametrize(
+    ("title", "nodes"),
+    [
+        ("A RED dress", {"dresses"}),
+        ("dress, red", set()),
+        ("red summer dress", set()),
+        ("rubber-boots", {"rubber-boots", "shoes", "boots"}),
+        ("boots of rubber", {"boots"}),
+        ("boots boots", {"boots"}),
+        ("reddish dress", set()),
+        ("", set()),
+    ],
+)
+def test_a_phrase_is_held_where_its_words_stand_side_by_side(title, nodes, read):
+    assert held_by(title, read) == nodes
+
+
+def test_only_phrases_whose_every_word_is_known_are_looked_for(read):
+    _, _, phrases = read
+    assert sorted(TREE.node_ids[node] for node in phrases.nodes) == ["boots", "boots", "dresses", "rubber-boots", "shoes"]
+
+
+def test_without_a_feature_of_the_field_alone_nothing_is_looked_for(read):
+    layout, layer, _ = read
+    found = rule_phrases([Rule("1", "bags", "description", "red")], shop_taxonomy(), layout, layer)
+    assert len(found.nodes) == found.columns.shape[0] == 0 and found.columns.shape[1] == layout.num_columns
+
+
+def test_the_graph_reads_what_numpy_reads():
+    rng = np.random.default_rng(3)
+    num_columns, num_nodes = 30, len(TREE.node_ids)
+    bag = sp.random(300, num_columns, 0.3, format="csr", dtype=np.float32, random_state=3)
+    columns = sp.csr_matrix((rng.random((80, num_columns)) < 0.07).astype(np.float32))
+    columns = columns[np.diff(columns.indptr) > 0]
+    phrases = RulePhrases(columns, rng.integers(0, num_nodes, columns.shape[0]))
+    expected = np.pad(phrases.held(bag, num_nodes).toarray(), ((0, 0), (0, 1)))
+    by_hand = (bag.toarray() > 0).astype(int) @ columns.toarray().T.astype(int) == columns.sum(axis=1).A1.astype(int)
+    assert 0 < expected.mean() < 1
+    for node in range(num_nodes):
+        np.testing.assert_array_equal(expected[:, node] > 0, by_hand[:, phrases.nodes == node].any(axis=1))
+    reading = PhraseReading(TREE, num_columns)
+    reading.assign(phrases)
+    for rows in (slice(0, 300), slice(7, 8), slice(0, 0)):
+        places = bag[rows].tocoo()
+        sparse = tf.SparseTensor(np.stack([places.row, places.col], 1).astype(np.int64), places.data, places.shape)
+        own, above = tf.function(reading)(sparse)
+        np.testing.assert_array_equal(own, expected[rows][:, TREE.exclusive])
+        np.testing.assert_array_equal(above, expected[rows][:, TREE.parents[TREE.exclusive]])
+
+
+def test_without_phrases_nothing_is_held():
+    reading = PhraseReading(TREE, 4)
+    reading.assign(no_phrases(4))
+    own, above = reading(tf.sparse.from_dense(np.ones((2, 4), np.float32)))
+    assert own.shape == above.shape == (2, len(TREE.exclusive)) and not np.any(own) and not np.any(above)
+    assert no_phrases(4).held(sp.csr_matrix(np.ones((2, 4), np.float32)), 9).nnz == 0
