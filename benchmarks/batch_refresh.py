@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from benchmarks.processes import figures_of, publish
 from components.sampling.batch import pick
 from components.sampling.contract import find_strategy
 from components.scored_pool import CANDIDATE, PoolManifest, ScoredPool
@@ -197,14 +197,11 @@ def main(arguments: Sequence[str]) -> int:
     ]
     for num_answers in given.answers:
         for num_scored in given.scored:
-            words = [str(number) for number in (given.products, num_answers, num_scored)]
-            command = [sys.executable, "-m", "benchmarks.batch_refresh", "--one", *words]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+            words = (given.products, num_answers, num_scored)
+            found = figures_of("benchmarks.batch_refresh", "--one", *words)
             sys.stderr.write(f"{words} {found}\n")
             lines += _rows(found, f"{num_answers:,}")
-    text = "\n".join(lines) + "\n"
-    RESULTS.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    publish(RESULTS, lines)
     return 0
 
 

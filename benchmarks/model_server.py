@@ -9,18 +9,16 @@ is the program. Writes benchmarks/results/model_server.md, part by part: parts t
 from __future__ import annotations
 
 import argparse
-import contextlib
 import http.client
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,8 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
+
+from benchmarks.processes import figures_of, program
 
 RESULTS = Path(__file__).parent / "results" / "model_server.md"
 _FIGURES = Path(__file__).parents[1] / "var" / "model_server_figures.json"
@@ -150,26 +150,14 @@ def in_process_main(given: argparse.Namespace) -> int:
 # The server's side.
 
 
-@contextlib.contextmanager
-def serving(*options: str) -> Iterator[tuple[dict[str, Any], int]]:
-    """Starts the program, and gives its addresses and its process id."""
-    command = [sys.executable, "-m", "pipeline.cli", "serve", "--json", "--port", "0", "--rest-api-port", "0", *options]
-    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
-        try:
-            line = process.stdout.readline() if process.stdout else ""
-            if not line:
-                log.seek(0)
-                raise SystemExit(log.read().decode()[-2000:])
-            yield json.loads(line), process.pid
-        finally:
-            process.send_signal(signal.SIGTERM)
+def serving(*options: str) -> AbstractContextManager[tuple[dict[str, Any], int]]:
+    """Starts the model server, and gives its addresses and its process id."""
+    return program("serve", "--rest-api-port=0", *options)
 
 
 def child(*words: object) -> dict[str, Any]:
     """Runs this file as a client and returns its figures."""
-    command = [sys.executable, "-m", "benchmarks.model_server", *map(str, words)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+    return figures_of("benchmarks.model_server", *words)
 
 
 def measure_latency(given: argparse.Namespace) -> dict[str, Any]:

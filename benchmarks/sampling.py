@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.processes import figures_of, publish
 from components.sampling.batch import columns_for, pick
 from components.sampling.contract import find_strategy, known_strategies
 from components.scored_pool import (
@@ -153,13 +153,10 @@ def main(arguments: Sequence[str]) -> int:
             write_pool(Path(folder), num_products)
             measured = {}
             for name in dict.fromkeys(["random", *given.strategies]):
-                command = [sys.executable, "-m", "benchmarks.sampling", "--one", folder, name]
-                measured[name] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+                measured[name] = figures_of("benchmarks.sampling", "--one", folder, name)
                 sys.stderr.write(f"{num_products} {name} {measured[name]}\n")
             lines += _table(num_products, measured)
-    text = "\n".join(lines) + "\n"
-    RESULTS.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    publish(RESULTS, lines)
     return 0
 
 

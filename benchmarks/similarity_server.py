@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import grpc
 import numpy as np
 
 from benchmarks.clustered_catalogue import benchmark_tree, clustered_catalogue, tree_weighted_queries
+from benchmarks.processes import program
 from serving.similarity_server import similarity_pb2 as messages
 from serving.similarity_server.similarity_pb2_grpc import SimilarityStub
 from similarity.live_index import LiveIndex
@@ -133,19 +133,13 @@ def measure(given: argparse.Namespace, kind: str, folder: Path) -> list[tuple[st
         load = os.getloadavg()[0]
         alone = timed(1, given.seconds, ask)
         found.append(("the library, one thread", {**summary(alone["ms"], alone["a_second"]), "load": (load, os.getloadavg()[0])}))
-    command = [sys.executable, "-m", "pipeline.cli", "similar", "--index", str(folder / "built"), "--folder", str(folder / "live")]
-    command += ["--port=0", "--rest-port=0", "--json", "--log-requests=errors"]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        address = json.loads(server.stdout.readline())["grpc"]  # type: ignore[union-attr]
+    words = ("similar", "--index", folder / "built", "--folder", folder / "live", "--rest-port=0", "--log-requests=errors")
+    with program(*words) as (server, _):
         for how, says in (("id", "by product id"), ("vector", "by vector"), ("batch", f"by vector, {BATCH} a request")):
             for threads in (1, 4):
                 name = f"gRPC, {says}, {CLIENTS} processes of {threads} thread{'s' * (threads > 1)}"
-                found.append((name, asked(address, folder / "questions.json", how, threads, given.seconds)))
+                found.append((name, asked(server["grpc"], folder / "questions.json", how, threads, given.seconds)))
                 sys.stderr.write(f"{name}: {found[-1][1]}\n")
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(60)
     return found
 
 

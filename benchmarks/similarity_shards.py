@@ -9,15 +9,12 @@ similarity_shards.md into benchmarks/results/; a minute.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ import grpc
 import numpy as np
 
 from benchmarks.clustered_catalogue import benchmark_tree, clustered_catalogue
+from benchmarks.processes import program
 from serving.similarity_server import similarity_pb2 as messages
 from serving.similarity_server.similarity_pb2_grpc import SimilarityStub
 from similarity.planner import build_index, save_index
@@ -35,28 +33,9 @@ RESULT = Path(__file__).parent / "results" / "similarity_shards.md"
 DIMENSION, K = 512, 10
 
 
-@contextmanager
-def server(*words: str) -> Iterator[tuple[str, int]]:
-    """Starts the program, and gives its gRPC address and process id."""
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "pipeline.cli",
-        "similar",
-        "--json",
-        "--port=0",
-        "--rest-port=0",
-        "--log-requests=none",
-        *words,
-    ]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        yield json.loads(process.stdout.readline())["grpc"], process.pid  # type: ignore[union-attr]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+def server(*words: str) -> AbstractContextManager[tuple[dict[str, Any], int]]:
+    """Starts the similarity server, and gives its addresses and its process id."""
+    return program("similar", "--rest-port=0", "--log-requests=none", *words)
 
 
 def resident_mb(process: int) -> float:
@@ -113,16 +92,16 @@ def main(arguments: Sequence[str]) -> int:
         save_index(Path(folder) / "built", build_index(products, 10**9, 10, 0.9, 0), version=1)
         index = ["--index", f"{folder}/built"]
         whole, process = running.enter_context(server(*index, "--folder", f"{folder}/whole"))
-        alone = {name: asked(whole, requests) for name, requests in kinds.items()}
+        alone = {name: asked(whole["grpc"], requests) for name, requests in kinds.items()}
         memory = [("one server", resident_mb(process))]
         addresses, processes = [], []
         for number, roots in enumerate(shares_of(products, given.shards)):
             words = ["--folder", f"{folder}/shard-{number}", *["--shard-rest"] * (not number), "--shard", *roots]
-            address, process = running.enter_context(server(*index, *words))
-            addresses.append(address)
+            shard, process = running.enter_context(server(*index, *words))
+            addresses.append(shard["grpc"])
             processes.append(process)
         router, process = running.enter_context(server("--route", *addresses))
-        routed = {name: asked(router, requests) for name, requests in kinds.items()}
+        routed = {name: asked(router["grpc"], requests) for name, requests in kinds.items()}
         memory += [(f"shard {number + 1}", resident_mb(one)) for number, one in enumerate(processes)] + [("router", resident_mb(process))]
     for name, (taken, found) in alone.items():
         others, same = routed[name][0], sum(one == other for one, other in zip(found, routed[name][1], strict=True)) / len(found)
