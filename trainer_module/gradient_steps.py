@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +15,28 @@ from trainer_module.optimizer import LazyAdam
 from trainer_module.schedule import Batch
 from trainer_module.training_data import TrainingData
 from trainer_module.zoo.contract import Network, NetworkOutputs
+
+
+class StepInputs(NamedTuple):
+    """What a step on n products reads.
+
+    Attributes:
+        products: as the network sees them.
+        said: what people said of them.
+        trains_exclusive: float32 `[n]`, the weight of each in the exclusive head's loss.
+        rule_targets: float32 `[n, N]`.
+        trains_rules: float32 `[n]`, the weight of each in the rule_based head's loss.
+        learning_rate: of the step.
+        rule_loss_weight: of the rule_based head's loss beside the other's.
+    """
+
+    products: NetworkInputs
+    said: ExclusiveTargets
+    trains_exclusive: tf.Tensor
+    rule_targets: tf.Tensor
+    trains_rules: tf.Tensor
+    learning_rate: tf.Tensor
+    rule_loss_weight: tf.Tensor
 
 
 class GradientSteps:
@@ -37,9 +61,12 @@ class GradientSteps:
 
     def run(self, batch: Batch, learning_rate: float, rule_loss_weight: float, done: float) -> None:
         """Takes one step; `done` is the share of the phase's steps that were taken."""
-        inputs = self.data.inputs(batch.rows)
-        self._step(
-            inputs,
+        self._step(self.inputs(batch, learning_rate, rule_loss_weight))
+
+    def inputs(self, batch: Batch, learning_rate: float, rule_loss_weight: float) -> StepInputs:
+        """Returns what a step on a batch reads."""
+        return StepInputs(
+            self.data.inputs(batch.rows),
             self.targets(batch.rows),
             tf.constant(batch.exclusive),
             tf.constant(self.data.rule_targets(batch.rows)),
@@ -60,35 +87,19 @@ class GradientSteps:
         weights[(classes < 0) & ~is_open] = 0.0  # A member of a group that was left out.
         return ExclusiveTargets(tf.constant(classes), tf.constant(allowed), tf.constant(weights))
 
-    def _one_step(
-        self,
-        inputs: NetworkInputs,
-        said: ExclusiveTargets,
-        trains_exclusive: tf.Tensor,
-        targets: tf.Tensor,
-        trains_rules: tf.Tensor,
-        learning_rate: tf.Tensor,
-        rule_loss_weight: tf.Tensor,
-    ) -> None:
+    def _one_step(self, step: StepInputs) -> None:
         with tf.GradientTape() as tape:
-            outputs = self.network(inputs, training=True)
-            loss = self._loss_of_both_heads(outputs, said, trains_exclusive, targets, trains_rules, rule_loss_weight)
-        self._optimizer.apply(tape.gradient(loss, self._variables), self._variables, learning_rate)
+            loss = self._loss_of_both_heads(self.network(step.products, training=True), step)
+        self._optimizer.apply(tape.gradient(loss, self._variables), self._variables, step.learning_rate)
 
-    def _loss_of_both_heads(
-        self,
-        outputs: NetworkOutputs,
-        said: ExclusiveTargets,
-        trains_exclusive: tf.Tensor,
-        targets: tf.Tensor,
-        trains_rules: tf.Tensor,
-        rule_loss_weight: tf.Tensor,
-    ) -> tf.Tensor:
+    def _loss_of_both_heads(self, outputs: NetworkOutputs, step: StepInputs) -> tf.Tensor:
+        said = step.said
         of_classes = tf.where(said.classes >= 0, tf.gather(self._class_weights, tf.maximum(said.classes, 0)), said.weights)
-        loss = exclusive_loss(outputs.exclusive, said, trains_exclusive * of_classes)
+        loss = exclusive_loss(outputs.exclusive, said, step.trains_exclusive * of_classes)
+        rules = outputs.rule_based, step.rule_targets, step.trains_rules
         if self.hyper.rule_loss == "non_negative":
-            return loss + rule_loss_weight * non_negative_rule_loss(outputs.rule_based, targets, trains_rules, self._priors)
-        return loss + rule_loss_weight * weighted_rule_loss(outputs.rule_based, targets, trains_rules, self.hyper.unlabelled_weight)
+            return loss + step.rule_loss_weight * non_negative_rule_loss(*rules, self._priors)
+        return loss + step.rule_loss_weight * weighted_rule_loss(*rules, self.hyper.unlabelled_weight)
 
 
 def network_width(network: Network, data: TrainingData) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from trainer_module.gradient_steps import GradientSteps
+from trainer_module.gradient_steps import GradientSteps, StepInputs
 from trainer_module.hyperparameters import HyperParameters
-from trainer_module.layout import NetworkInputs
-from trainer_module.losses import ExclusiveTargets, consistency_loss, entropy_loss
+from trainer_module.losses import consistency_loss, entropy_loss
 from trainer_module.schedule import Batch, joined_by
 from trainer_module.training_data import TrainingData
 from trainer_module.zoo.contract import Network
@@ -70,43 +69,22 @@ class SemiSupervisedSteps(GradientSteps):
             self._teach(min(self.hyper.mean_teacher_decay, 1.0 - 1.0 / self._num_steps))
 
     def _run_with_unanswered(self, batch: Batch, learning_rate: float, rule_loss_weight: float, done: float) -> None:
-        inputs = self.data.inputs(batch.rows)
+        step = self.inputs(batch, learning_rate, rule_loss_weight)
         weight = self.hyper.mean_teacher_weight
         # The teacher sees all tokens of a product, the student some. Without a teacher to follow, any logits do.
-        taught = self._teacher(inputs).exclusive if weight > 0 else tf.zeros([1, 1])
-        self._semi_supervised_step(
-            inputs,
-            taught,
-            self.targets(batch.rows),
-            tf.constant(batch.exclusive),
-            tf.constant(self.data.rule_targets(batch.rows)),
-            tf.constant(batch.rule_based),
-            tf.constant(learning_rate, tf.float32),
-            tf.constant(rule_loss_weight, tf.float32),
-            tf.constant(weight * ramp_up(done), tf.float32),
-        )
+        taught = self._teacher(step.products).exclusive if weight > 0 else tf.zeros([1, 1])
+        self._semi_supervised_step(step, taught, tf.constant(weight * ramp_up(done), tf.float32))
 
-    def _one_semi_supervised_step(
-        self,
-        inputs: NetworkInputs,
-        taught: tf.Tensor,
-        said: ExclusiveTargets,
-        trains_exclusive: tf.Tensor,
-        targets: tf.Tensor,
-        trains_rules: tf.Tensor,
-        learning_rate: tf.Tensor,
-        rule_loss_weight: tf.Tensor,
-        teacher_weight: tf.Tensor,
-    ) -> None:
+    def _one_semi_supervised_step(self, step: StepInputs, taught: tf.Tensor, teacher_weight: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
-            outputs = self.network(inputs, training=True)
-            loss = self._loss_of_both_heads(outputs, said, trains_exclusive, targets, trains_rules, rule_loss_weight)
+            outputs = self.network(step.products, training=True)
+            loss = self._loss_of_both_heads(outputs, step)
             if self.hyper.entropy_weight > 0:
-                unanswered = 1.0 - trains_exclusive - trains_rules
+                unanswered = 1.0 - step.trains_exclusive - step.trains_rules
                 loss += self.hyper.entropy_weight * entropy_loss(outputs.exclusive, unanswered)
             if self.hyper.mean_teacher_weight > 0:
-                loss += teacher_weight * consistency_loss(outputs.exclusive, taught, 1.0 - trains_rules)
-        self._optimizer.apply(tape.gradient(loss, self._variables), self._variables, learning_rate)
+                loss += teacher_weight * consistency_loss(outputs.exclusive, taught, 1.0 - step.trains_rules)
+        self._optimizer.apply(tape.gradient(loss, self._variables), self._variables, step.learning_rate)
 
     def _teach(self, decay: float) -> None:
         """Moves the teacher; the first steps count alike, so that it doesn't cling to where it started."""
