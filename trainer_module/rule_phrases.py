@@ -27,12 +27,19 @@ class RulePhrases:
     With pairs of words among the tokens that is the phrase as it stands; a pair the vocabulary doesn't have may be apart.
 
     Attributes:
-        columns: CSR float32 `[P, num_columns]` of ones, at least one a row.
+        table: int64 `[P, L]`, a phrase's columns, the one that fewest phrases have first, -1 after the last.
         nodes: int64 `[P]`, in tree order, where the rule puts the product.
+        num_columns: of the bag.
     """
 
-    columns: sp.csr_matrix
+    table: np.ndarray
     nodes: np.ndarray
+    num_columns: int
+
+    def by_first_column(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns int64 `[num_columns + 1]` and `[P]`: the phrases that start with column c are `order[starts[c]:starts[c + 1]]`."""
+        order = np.argsort(self.table[:, 0], kind="stable")
+        return np.searchsorted(self.table[order, 0], np.arange(self.num_columns + 1)), order
 
     def held(self, bag: sp.csr_matrix, num_nodes: int) -> sp.csr_matrix:
         """Returns CSR float32 `[n, N]`, 1 at the nodes one of whose phrases a product holds.
@@ -41,27 +48,46 @@ class RulePhrases:
             bag: CSR `[n, num_columns]`, each column at most once a row.
             num_nodes: N.
         """
-        of_node = sp.csr_matrix(
-            (np.ones(len(self.nodes), np.float32), (np.arange(len(self.nodes)), self.nodes)), shape=(len(self.nodes), num_nodes)
-        )
-        needed = np.diff(self.columns.indptr)
-        by_column = self.columns.T.tocsr()
-        blocks = []
+        starts, order = self.by_first_column()
+        found = []
         for start in range(0, bag.shape[0], _AT_ONCE):
             part = bag[start : start + _AT_ONCE]
-            there = sp.csr_matrix((np.ones(len(part.indices), np.float32), part.indices, part.indptr), shape=part.shape)
-            found = (there @ by_column).tocsr()
-            found.data = (found.data == needed[found.indices]).astype(np.float32)
-            found.eliminate_zeros()
-            nodes = (found @ of_node).tocsr()
-            nodes.data = np.ones_like(nodes.data)
-            blocks.append(nodes)
-        return sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix((0, num_nodes), dtype=np.float32)
+            owners, columns = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr)), part.indices.astype(np.int64)
+            count = starts[columns + 1] - starts[columns]
+            phrases = order[np.arange(count.sum()) + np.repeat(starts[columns] - np.cumsum(count) + count, count)]
+            rows = np.repeat(owners, count)
+            there = np.sort(owners * self.num_columns + columns)
+            wanted = self.table[phrases]
+            keys = rows[:, None] * self.num_columns + wanted
+            holds = (there[np.minimum(np.searchsorted(there, keys), len(there) - 1)] == keys) | (wanted < 0)
+            whole = holds.all(axis=1)
+            found.append(np.unique((rows[whole] + start) * num_nodes + self.nodes[phrases[whole]]))
+        places = np.concatenate(found) if found else np.zeros(0, np.int64)
+        ones = np.ones(len(places), np.float32)
+        return sp.csr_matrix((ones, (places // num_nodes, places % num_nodes)), shape=(bag.shape[0], num_nodes))
+
+
+def phrases_of(columns: Sequence[np.ndarray], nodes: Sequence[int], num_columns: int) -> RulePhrases:
+    """Returns phrases by their columns, the same phrase of a node once.
+
+    Args:
+        columns: int64, at least one a phrase.
+        nodes: in tree order, one a phrase.
+        num_columns: of the bag.
+    """
+    pairs = sorted({(tuple(np.sort(each).tolist()), node) for each, node in zip(columns, nodes, strict=True)})
+    phrases = dict.fromkeys(phrase for phrase, _ in pairs)
+    # A product is compared with the phrases whose first column it has: with few, if many phrases have a column in common.
+    used = np.bincount([column for phrase in phrases for column in phrase], minlength=num_columns)
+    table = np.full((len(pairs), max((len(phrase) for phrase in phrases), default=1)), -1, np.int64)
+    for row, (phrase, _) in zip(table, pairs, strict=True):
+        row[: len(phrase)] = sorted(phrase, key=lambda column: (used[column], column))
+    return RulePhrases(table, np.array([node for _, node in pairs], np.int64), num_columns)
 
 
 def no_phrases(num_columns: int) -> RulePhrases:
     """Returns none."""
-    return RulePhrases(sp.csr_matrix((0, num_columns), dtype=np.float32), np.zeros(0, np.int64))
+    return phrases_of([], [], num_columns)
 
 
 def rule_phrases(
@@ -81,7 +107,8 @@ def rule_phrases(
     for rule in rules:
         if rule.phrase and not rule.veto:
             wanted[rule.field].setdefault(rule.phrase, set()).add(taxonomy.index(rule.node_id))
-    parts, nodes = [], []
+    parts: list[np.ndarray] = []
+    nodes: list[int] = []
     for field, nodes_of in wanted.items():
         feature = _words_of(field, layout)
         if feature is None:
@@ -95,13 +122,7 @@ def rule_phrases(
                 for node in sorted(nodes_of[phrase]) if len(of_phrase) else ():
                     parts.append(of_phrase)
                     nodes.append(node)
-    if not parts:
-        return no_phrases(layout.num_columns)
-    indptr = np.cumsum([0, *(len(part) for part in parts)])
-    ones = np.ones(indptr[-1], np.float32)
-    return RulePhrases(
-        sp.csr_matrix((ones, np.concatenate(parts), indptr), shape=(len(parts), layout.num_columns)), np.array(nodes, np.int64)
-    )
+    return phrases_of(parts, nodes, layout.num_columns)
 
 
 def _words_of(field: str, layout: Layout) -> Feature | None:
@@ -125,5 +146,5 @@ def _known_in_full(phrases: Sequence[str], feature: Feature, layout: Layout, pla
         own = own[(own >= columns.start) & (own < columns.stop)]
         words = set(folded.decode().split())
         is_whole = bool(words) and words <= {vocabulary[column - columns.start] for column in own.tolist()}
-        found.append(np.sort(own) if is_whole else own[:0])
+        found.append(own if is_whole else own[:0])
     return found

@@ -11,7 +11,7 @@ from tests.support.shop import shop_taxonomy
 from tests.trainer_module.rounds import analysed
 from trainer_module.layout import layout_of
 from trainer_module.raw_products import raw_products
-from trainer_module.rule_phrases import RulePhrases, no_phrases, rule_phrases
+from trainer_module.rule_phrases import no_phrases, phrases_of, rule_phrases
 from trainer_module.tree import tree_of
 from trainer_module.zoo.phrase_reading import PhraseReading
 
@@ -87,7 +87,7 @@ def test_only_phrases_whose_every_word_is_known_are_looked_for(read):
 def test_without_a_feature_of_the_field_alone_nothing_is_looked_for(read):
     layout, layer, _ = read
     found = rule_phrases([Rule("1", "bags", "description", "red")], shop_taxonomy(), layout, layer)
-    assert len(found.nodes) == found.columns.shape[0] == 0 and found.columns.shape[1] == layout.num_columns
+    assert len(found.nodes) == len(found.table) == 0 and found.num_columns == layout.num_columns
 
 
 def test_the_graph_reads_what_numpy_reads():
@@ -96,12 +96,13 @@ def test_the_graph_reads_what_numpy_reads():
     bag = sp.random(300, num_columns, 0.3, format="csr", dtype=np.float32, random_state=3)
     columns = sp.csr_matrix((rng.random((80, num_columns)) < 0.07).astype(np.float32))
     columns = columns[np.diff(columns.indptr) > 0]
-    phrases = RulePhrases(columns, rng.integers(0, num_nodes, columns.shape[0]))
+    nodes = rng.integers(0, num_nodes, columns.shape[0])
+    phrases = phrases_of([row.indices for row in columns], nodes.tolist(), num_columns)
     expected = np.pad(phrases.held(bag, num_nodes).toarray(), ((0, 0), (0, 1)))
     by_hand = (bag.toarray() > 0).astype(int) @ columns.toarray().T.astype(int) == columns.sum(axis=1).A1.astype(int)
     assert 0 < expected.mean() < 1
     for node in range(num_nodes):
-        np.testing.assert_array_equal(expected[:, node] > 0, by_hand[:, phrases.nodes == node].any(axis=1))
+        np.testing.assert_array_equal(expected[:, node] > 0, by_hand[:, nodes == node].any(axis=1))
     reading = PhraseReading(TREE, num_columns)
     reading.assign(phrases)
     for rows in (slice(0, 300), slice(7, 8), slice(0, 0)):
@@ -118,3 +119,8 @@ def test_without_phrases_nothing_is_held():
     own, above = reading(tf.sparse.from_dense(np.ones((2, 4), np.float32)))
     assert own.shape == above.shape == (2, len(TREE.exclusive)) and not np.any(own) and not np.any(above)
     assert no_phrases(4).held(sp.csr_matrix(np.ones((2, 4), np.float32)), 9).nnz == 0
+
+
+def test_a_phrase_that_a_node_has_twice_is_looked_for_once_by_the_column_fewest_phrases_have():
+    phrases = phrases_of([np.array([1, 3]), np.array([3, 1]), np.array([3]), np.array([3, 2, 0])], [5, 5, 5, 6], 4)
+    assert phrases.table.tolist() == [[0, 2, 3], [1, 3, -1], [3, -1, -1]] and phrases.nodes.tolist() == [6, 5, 5]

@@ -10,7 +10,7 @@ from trainer_module.tree import Tree
 
 
 class PhraseReading(tf.Module):
-    """Phrases by column: a product holds those of whose columns it has as many as they have.
+    """Compares a product with the phrases whose first column it has, and finds those all of whose columns it has.
 
     Args:
         tree: the category tree.
@@ -20,18 +20,18 @@ class PhraseReading(tf.Module):
     def __init__(self, tree: Tree, num_columns: int) -> None:
         super().__init__()
         self._exclusive, self._parents = tf.constant(tree.exclusive), tf.constant(tree.parents[tree.exclusive])
-        self._num_nodes = len(tree.node_ids)
+        self._num_nodes, self._num_columns = len(tree.node_ids), num_columns
         self._starts = tf.Variable(np.zeros(num_columns + 1, np.int64), name="phrase_starts")
-        self._phrases, self._needed, self._nodes = (
-            tf.Variable(np.zeros(0, np.int64), shape=[None], name=f"phrase_{name}") for name in ("numbers", "columns", "nodes")
-        )
+        self._order = tf.Variable(np.zeros(0, np.int64), shape=[None], name="phrase_order")
+        self._table = tf.Variable(np.zeros((0, 1), np.int64), shape=[None, None], name="phrase_columns")
+        self._nodes = tf.Variable(np.zeros(0, np.int64), shape=[None], name="phrase_nodes")
 
     def assign(self, phrases: RulePhrases) -> None:
         """Replaces the phrases."""
-        by_column = phrases.columns.tocsc()
-        self._starts.assign(by_column.indptr.astype(np.int64))
-        self._phrases.assign(by_column.indices.astype(np.int64))
-        self._needed.assign(np.diff(phrases.columns.indptr).astype(np.int64))
+        starts, order = phrases.by_first_column()
+        self._starts.assign(starts)
+        self._order.assign(order)
+        self._table.assign(phrases.table)
         self._nodes.assign(phrases.nodes)
 
     def __call__(self, bag: tf.SparseTensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -40,15 +40,18 @@ class PhraseReading(tf.Module):
         Args:
             bag: sparse `[n, num_columns]`, each column at most once a row.
         """
-        rows, columns = bag.indices[:, 0], bag.indices[:, 1]
+        owners, columns = bag.indices[:, 0], bag.indices[:, 1]
         first = tf.gather(self._starts, columns)
         count = tf.gather(self._starts, columns + 1) - first
         places = tf.range(tf.reduce_sum(count)) + tf.repeat(first - tf.cumsum(count, exclusive=True), count)
-        num_phrases = tf.maximum(tf.size(self._needed, tf.int64), 1)
-        found = tf.unique_with_counts(tf.repeat(rows, count) * num_phrases + tf.gather(self._phrases, places), tf.int64)
-        phrases = found.y % num_phrases
-        whole = tf.reshape(tf.where(found.count == tf.gather(self._needed, phrases)), [-1])
-        held_at = tf.stack([tf.gather(found.y // num_phrases, whole), tf.gather(self._nodes, tf.gather(phrases, whole))], 1)
+        phrases, rows = tf.gather(self._order, places), tf.repeat(owners, count)
+        wanted = tf.gather(self._table, phrases)
+        # A key above all others, so that there is one to compare with where a batch says nothing.
+        there = tf.concat([tf.sort(owners * self._num_columns + columns), [tf.int64.max]], 0)
+        keys = tf.reshape(rows[:, None] * self._num_columns + wanted, [-1])
+        has = tf.reshape(tf.gather(there, tf.searchsorted(there, keys)) == keys, tf.shape(wanted))
+        whole = tf.reshape(tf.where(tf.reduce_all(has | (wanted < 0), axis=1)), [-1])
+        held_at = tf.stack([tf.gather(rows, whole), tf.gather(self._nodes, tf.gather(phrases, whole))], 1)
         shape = tf.stack([bag.dense_shape[0], tf.constant(self._num_nodes + 1, tf.int64)])  # The last one is above the roots.
         held = tf.minimum(tf.scatter_nd(held_at, tf.ones([tf.shape(held_at)[0]]), shape), 1.0)
         return tf.gather(held, self._exclusive, axis=1), tf.gather(held, self._parents, axis=1)
