@@ -81,6 +81,8 @@ def draw_batch(
     if EMBEDDING in columns:
         pool = replace(pool, embeddings=StoredEmbeddings(pool_folder))
     rng = np.random.default_rng(settings.seed)
+    if len(taxonomy.exclusive) < 2:  # There is one answer to everything, and nothing to ask.
+        return [], 0
     items = pick(pool, strategy, settings.batch_size, settings.audit_share, rng, node_names(taxonomy), target)
     size = len(open_rows(pool, group_numbers(pool), target))
     return _with_fields(pool_folder, items, taxonomy), size

@@ -67,7 +67,7 @@ def advice_of(points: Sequence[Point], source: str, more: int, seed: int) -> Adv
     if len({point.answers for point in points}) < LEAST_POINTS:
         found, other = len({point.answers for point in points}), SOURCES[1 - SOURCES.index(source)]
         raise SamplingError(
-            f"{source} tell of models with {found} different numbers of answers, expected {LEAST_POINTS}. "
+            f"{source} say how good models are at {found} different number{'s' * (found != 1)} of answers, expected {LEAST_POINTS}. "
             f"Answer another batch and run again, or pass --from {other}."
         )
     answers, quality, deviation = (np.array([getattr(point, name) for point in points]) for name in ("answers", "quality", "deviation"))

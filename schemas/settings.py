@@ -8,6 +8,7 @@ from typing import Any
 
 FEED_FORMATS = ("csv", "tsv", "jsonl", "google_xml", "parquet")
 HEADS = ("rule_based", "exclusive")
+MODEL_FAMILIES = ("few_shot", "linear", "feed_forward", "wide_and_deep")
 MINILM, MOBILENET_V2, INCEPTION_V3 = "minilm", "mobilenet_v2", "inception_v3"
 ENCODER_KINDS = (MINILM, MOBILENET_V2, INCEPTION_V3)
 DEFAULT_MAX_TOKENS = 128
@@ -204,7 +205,7 @@ class BeamSettings:
 class ModelSettings:
     """The model family and how it is fitted."""
 
-    family: str = setting("few_shot", "Model family, by name: few_shot, linear, feed_forward or wide_and_deep.")
+    family: str = setting("few_shot", "Model family.", choices=MODEL_FAMILIES)
     features: str = setting("", "Feature config, relative to the configuration file. Empty: the one that ships.")
     parameters: Mapping[str, Any] = setting({}, "Hyper-parameters of the family that differ from its defaults.")
     compare_with: tuple[str, ...] = setting((), "Families to compare it with on held-out answers; the most accurate is trained.")

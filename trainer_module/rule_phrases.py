@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from schemas.cleaning import clean_text
 from schemas.features import CHARACTERS, SEQUENCE, TEXT, Feature
 from schemas.rules import Rule
 from schemas.taxonomy import Taxonomy
@@ -95,7 +96,8 @@ def rule_phrases(
 ) -> RulePhrases:
     """Returns the phrases of the rules that the bag can tell: of a field whose words are a feature, each of them in its vocabulary.
 
-    Vetoes and regexes aren't among them; the rule_based head learns what they say.
+    Vetoes and regexes aren't among them; the rule_based head learns what they say. Phrases are cleaned as products are; accents,
+    which the matcher folds, are letters of their own here.
 
     Args:
         rules: as analysts wrote them.
@@ -106,7 +108,7 @@ def rule_phrases(
     wanted: defaultdict[str, dict[str, set[int]]] = defaultdict(dict)  # field, phrase, nodes
     for rule in rules:
         if rule.phrase and not rule.veto:
-            wanted[rule.field].setdefault(rule.phrase, set()).add(taxonomy.index(rule.node_id))
+            wanted[rule.field].setdefault(clean_text(rule.phrase), set()).add(taxonomy.index(taxonomy.resolve(rule.node_id)))
     parts: list[np.ndarray] = []
     nodes: list[int] = []
     for field, nodes_of in wanted.items():

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from pipeline.more_answers import as_json as more_answers_json
 from pipeline.results import latest_folder
 from pipeline.run_records import list_runs
 from schemas.errors import LabelError, SamplingError, SettingsError
-from schemas.label_event import write_label_events
+from schemas.label_event import LabelEvent, write_label_events
 from schemas.settings import Settings
 from schemas.shown_title import shown_title
 
@@ -260,6 +261,7 @@ def _answer(args: argparse.Namespace, items: Sequence[Mapping[str, Any]], manife
             raise SettingsError("the batch asks about groups of products. Pass --config FILE, for the tree that answers are nodes of.")
         taxonomy = read_taxonomy(resolved(settings_of(args)))
         events += [event for group in groups for event in labeller.answer_group(group, taxonomy, started_at_ms)]
+    events = _until(events, started_at_ms)
     _write_events(Path(args.out), events)
     kinds = Counter(event.kind for event in events)
     if args.json:
@@ -302,6 +304,12 @@ def _whole_rows(rows: Iterable[dict[str, str]], path: Path) -> Iterable[dict[str
         yield from rows
     except csv.Error as error:
         raise LabelError(f"{path}: {error}. Expected lines of product_id and node_id.") from None
+
+
+def _until(events: Sequence[LabelEvent], now_ms: int) -> list[LabelEvent]:
+    """Returns events moved back so that the last one is now: an answer from the future would outlast a person's own."""
+    late = max((event.answered_at_ms for event in events), default=now_ms) - now_ms
+    return [replace(event, answered_at_ms=event.answered_at_ms - late) for event in events]
 
 
 def _write_events(path: Path, events: Sequence[Any]) -> None:

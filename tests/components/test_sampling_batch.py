@@ -86,6 +86,10 @@ def test_the_same_draw_is_the_same_batch(pool, drawn, tmp_path):
     assert len(first.batch_id) == 16
 
 
+def test_where_one_answer_is_all_there_is_nothing_is_asked(pool):
+    assert draw_batch(pool, Taxonomy([Node("things", "", "Things", True)]), SETTINGS) == ([], 0)
+
+
 def test_another_seed_is_another_batch(pool, drawn, tmp_path):
     other = draw_batch(pool, TREE, BatchSettings("margin", 20, 0.2, 4))
     first = write_batch(tmp_path / "first", drawn[0], SETTINGS, drawn[1], version=1, model="candidate")

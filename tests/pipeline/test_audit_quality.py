@@ -93,4 +93,4 @@ def test_advice_says_what_more_answers_gain_and_what_it_goes_by(grown):
 def test_advice_needs_three_models_and_says_what_to_do(config):
     code, table, said = advice("--config", config)
     assert (code, table) == (1, "")
-    assert "audits tell of models with 1 different numbers of answers, expected 3" in said and "--from runs" in said
+    assert "audits say how good models are at 1 different number of answers, expected 3" in said and "--from runs" in said

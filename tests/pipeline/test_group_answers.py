@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import time
 
 import pytest
 
@@ -59,6 +60,8 @@ def test_a_batch_shows_a_group_beside_products(aisle, shop):
 
 def test_the_simulated_labeller_answers_groups_and_import_takes_it(aisle, shop):
     said = aisle("batch", "answer", shop / "batch", "--truth", shop / "truth.tsv", "--out", shop / "answers.jsonl")
+    times = [json.loads(line)["answered_at_ms"] for line in (shop / "answers.jsonl").read_text().splitlines()]
+    assert max(times) <= time.time_ns() // 1_000_000
     assert said.startswith("answered 13 items (is 13)")
     assert aisle("labels", "import", shop / "answers.jsonl").startswith("added 13, already there 0")
     assert aisle("labels", "list", "--questions").strip().split("\t") == [

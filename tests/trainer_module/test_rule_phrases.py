@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from schemas.features import SEQUENCE, TEXT, Feature, FeatureConfig
 from schemas.rules import Rule
+from schemas.taxonomy import Node, Taxonomy
 from tests.support.shop import shop_taxonomy
 from tests.trainer_module.rounds import analysed
 from trainer_module.layout import layout_of
@@ -82,6 +83,13 @@ def test_a_phrase_is_held_where_its_words_stand_side_by_side(title, nodes, read)
 def test_only_phrases_whose_every_word_is_known_are_looked_for(read):
     _, _, phrases = read
     assert sorted(TREE.node_ids[node] for node in phrases.nodes) == ["boots", "boots", "dresses", "rubber-boots", "shoes"]
+
+
+def test_a_phrase_speaks_for_the_node_that_stands_for_its_own_today_and_is_cleaned_as_products_are(read):
+    layout, layer, _ = read
+    tree = Taxonomy([Node("old", "", "Old", False, replaced_by="bags"), *shop_taxonomy()])
+    found = rule_phrases([Rule("1", "old", "title", "rubber&nbsp;boots")], tree, layout, layer)
+    assert [tree.ids[node] for node in found.nodes] == ["bags"] and found.table.shape[1] == 3
 
 
 def test_without_a_feature_of_the_field_alone_nothing_is_looked_for(read):

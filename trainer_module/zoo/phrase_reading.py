@@ -43,8 +43,12 @@ class PhraseReading(tf.Module):
         owners, columns = bag.indices[:, 0], bag.indices[:, 1]
         first = tf.gather(self._starts, columns)
         count = tf.gather(self._starts, columns + 1) - first
-        places = tf.range(tf.reduce_sum(count)) + tf.repeat(first - tf.cumsum(count, exclusive=True), count)
-        phrases, rows = tf.gather(self._order, places), tf.repeat(owners, count)
+        # Not tf.repeat, which makes a table of all columns times the most phrases that any has.
+        ends = tf.cumsum(count)
+        numbers = tf.range(tf.reduce_sum(count))
+        entries = tf.searchsorted(ends, numbers, side="right")
+        places = numbers + tf.gather(first - ends + count, entries)
+        phrases, rows = tf.gather(self._order, places), tf.gather(owners, entries)
         wanted = tf.gather(self._table, phrases)
         # A key above all others, so that there is one to compare with where a batch says nothing.
         there = tf.concat([tf.sort(owners * self._num_columns + columns), [tf.int64.max]], 0)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from schemas.errors import SettingsError
 from schemas.features import DENSE, Feature, FeatureConfig
+from schemas.settings import MODEL_FAMILIES
 from tests.trainer_module.toy_data import NUM_CLASSES, NUM_NODES, TREE, layout, separable
 from trainer_module.fitting import fit, validation_scores
 from trainer_module.hyperparameters import Phase, hyperparameters
@@ -135,6 +136,10 @@ def test_a_feature_may_be_called_like_a_weight(name):
     for key, variable in network.weights.items():
         for size, axis in zip(variable.shape, network.axes[key], strict=True):
             assert not axis or len(lists[axis]) == size, (key, axis)
+
+
+def test_settings_know_the_family(name):
+    assert name in MODEL_FAMILIES and len(MODEL_FAMILIES) == len(FAMILIES)
 
 
 def test_an_unknown_family_is_refused_with_those_known(name):
