@@ -145,7 +145,8 @@ def _rules(settings: Settings, taxonomy: Taxonomy, report: CheckReport) -> RuleM
     matcher = read_rules(settings, taxonomy)
     counts = {"rules": len(matcher.rules), "vetoes": sum(matcher.is_veto), "nodes": len(set(matcher.rule_nodes))}
     text = f"{counts['rules']:,} rules at {counts['nodes']:,} nodes, {counts['vetoes']:,} of them vetoes"
-    report.findings.append(Finding("rules", text, counts, "" if matcher.rules else "without rules the rule_based head learns nothing"))
+    hint = "" if len(matcher.rules) > counts["vetoes"] else "without rules that put products somewhere the rule_based head learns nothing"
+    report.findings.append(Finding("rules", text, counts, hint))
     return matcher
 
 
@@ -179,7 +180,7 @@ def _contradicted(events: list[LabelEvent]) -> set[str]:
 
 def _events_hint(num_answers: int, unknown: list[str], contradicted: int) -> str:
     if not num_answers:
-        return "without answers the exclusive head learns nothing and can't be judged"
+        return "without answers the exclusive head goes by names and rules at most, and can't be judged"
     hints = []
     if unknown:
         hints.append(f"{len(unknown)} nodes of answers aren't in the taxonomy, such as {unknown[0]!r}; those answers are left out")

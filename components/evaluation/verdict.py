@@ -38,7 +38,7 @@ def reasons(validation: validation_result_pb2.ValidationResult | None) -> list[s
         return []
     found = [_sentence(part.slice_key, failure) for part in validation.metric_validations_per_slice for failure in part.failures]
     if validation.missing_slices:
-        found.append("No judged product says how deep its category is, so the change by depth can't be checked.")
+        found.append("No test product has an answer that says how deep its category is, so the change by depth can't be checked.")
     # TFMA repeats a failure that isn't about a slice in every slice.
     return sorted(set(found)) or ["The gate refused the model without saying why."]
 

@@ -62,6 +62,12 @@ def test_a_refused_row_and_a_share_over_the_limit_are_shown(check):
     assert "a.csv:3: id '' can't be used. Expected a text that says something in column 'sku'." in said
 
 
+@pytest.mark.parametrize("rules", ["", "r1\tb\ttitle\tx\t1\n"], ids=["none", "a veto alone"])
+def test_rules_that_put_nothing_anywhere_are_pointed_at(check, rules):
+    _, said, _ = check(rules="rule_id\tnode_id\tfield\tphrase\tveto\n" + rules)
+    assert "look: without rules that put products somewhere the rule_based head learns nothing" in said
+
+
 def test_all_that_is_wrong_is_said_at_once_one_line_each(check):
     code, said, errors = check(
         "--set", "model.parameters={dropuot: 1}", a="id;name\n", rules="rule_id\tnode_id\tfield\tphrase\nr1\tzz\ttitle\tx\n", answers="{}"
@@ -76,6 +82,7 @@ def test_all_that_is_wrong_is_said_at_once_one_line_each(check):
 def test_an_input_that_cannot_be_used_is_1_and_a_wrong_setting_is_2(check):
     assert check(answers="{}")[0] == 1
     assert check("--set", "sampling.strategy=x")[0] == 2
+    assert check("--set", "model.family=x")[0] == 2
     assert check("--set", "taxonomy.path=")[0] == 2
     assert check("--set", "catalogue.folder=/nowhere")[0] == 1
 
