@@ -26,6 +26,7 @@ from serving.status import ServingError, http_status
 JSON = "application/json"
 _IDLE_S = 60.0
 _MAX_HEADER_BYTES = 16_384
+_MAX_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class WorkHandler(RequestHandler, ABC):
     def prepare(self) -> None:
         """Refuses a body that says it is too large."""
         length = self.request.headers.get("Content-Length", "0")
-        if length.isdecimal() and int(length) > self.bounds.max_bytes:
+        # A number of more digits than any size has isn't turned into one: Python refuses that.
+        if length.isdecimal() and (len(length) > _MAX_DIGITS or int(length) > self.bounds.max_bytes):
             self._refuse_body()
 
     def data_received(self, chunk: bytes) -> None:

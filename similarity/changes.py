@@ -17,6 +17,7 @@ from similarity.product_columns import TEXT_COLUMNS
 MAX_TEXT_BYTES = 2_000
 _LENGTHS = struct.Struct("<II")  # Bytes of the head, bytes of the vector.
 _PRICE = "price"
+_HIGHEST_PRICE = float(np.finfo(np.float32).max)  # Prices are stored as float32.
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _checked_fields(change: Upsert) -> dict[str, Any]:
         elif name != _PRICE:
             known = ", ".join((*TEXT_COLUMNS, _PRICE))
             raise NeighbourIndexError(f"product {change.product_id!r}: field {name!r} is unknown. Known: {known}.")
-        elif not isinstance(value, int | float) or not np.isfinite(value):
+        elif not isinstance(value, int | float) or not abs(value) <= _HIGHEST_PRICE:
             raise NeighbourIndexError(f"product {change.product_id!r}: price is {value!r}, expected a number.")
         found[name] = value
     return found

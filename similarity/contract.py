@@ -117,6 +117,9 @@ def checked_queries(queries: FloatArray, k: int, dimension: int) -> FloatArray:
     if not np.isfinite(found).all():
         row = int(np.argmin(np.isfinite(found).all(axis=1)))
         raise NeighbourIndexError(f"query {row} holds a number that isn't finite. Leave that product out.")
+    # First to a largest number of 1: squares of large ones are no float32, and those of small ones are zero.
+    largest = np.abs(found).max(axis=1, keepdims=True, initial=0.0)
+    found = found / np.where(largest > 0, largest, 1)
     norms = np.linalg.norm(found, axis=1, keepdims=True)
     return np.ascontiguousarray(found / np.where(norms > 0, norms, 1), np.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import tensorflow as tf
@@ -141,9 +142,14 @@ def _once_per_row(tokens: tf.SparseTensor) -> tf.Tensor:
 
 def _look_up(tokens: tf.SparseTensor, vocabulary: Any, column: int) -> tf.SparseTensor:
     def table_of(values: tf.Tensor, file_name: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        reader = tf.lookup.TextFileInitializer(file_name, tf.string, _TOKEN_COLUMN, tf.int64, column, delimiter=" ")
-        table = tf.lookup.StaticHashTable(reader, default_value=-1)
-        return table.lookup(values), table.size()
+        with contextlib.ExitStack() as stack:
+            if tf.inside_function() and not tf.is_symbolic_tensor(file_name):
+                # Made once, when the model is loaded. A table made inside a function is read from its file at every call.
+                stack.enter_context(tf.init_scope())
+            reader = tf.lookup.TextFileInitializer(file_name, tf.string, _TOKEN_COLUMN, tf.int64, column, delimiter=" ")
+            table = tf.lookup.StaticHashTable(reader, default_value=-1)
+            size = table.size()
+        return table.lookup(values), size
 
     return tft.apply_vocabulary(tokens, vocabulary, default_value=-1, lookup_fn=table_of)
 

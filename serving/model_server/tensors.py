@@ -17,6 +17,8 @@ from serving.status import invalid
 Array = npt.NDArray[Any]
 _FLOAT_FIELD, _DOUBLE_FIELD = b"\x2a", b"\x32"  # Tags of float_val and double_val: field 5 and 6, length-delimited.
 _MIN_ITEM_BYTES = {types_pb2.DT_STRING: 8}
+# Every string of a tensor is a product to be scored: a request of fifty bytes shouldn't ask for a million.
+_MAX_REPEATED_STRINGS = 4_096
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def array_of(proto: Any, name: str, max_bytes: int) -> Array:
         item = _MIN_ITEM_BYTES.get(proto.dtype) or tf.dtypes.as_dtype(proto.dtype).size
         if math.prod(sizes) * (item or 1) > max_bytes:
             raise invalid(f"inputs.{name}: a tensor of shape {sizes} is larger than {max_bytes} bytes. Send it in parts.")
+        if proto.dtype == types_pb2.DT_STRING and math.prod(sizes) > max(len(proto.string_val), _MAX_REPEATED_STRINGS):
+            raise invalid(f"inputs.{name}: a tensor of shape {sizes} holds {len(proto.string_val)} strings. Send every one.")
         return np.asarray(tf.make_ndarray(proto))
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise invalid(f"inputs.{name}: its values don't make a tensor of shape {sizes}: {error}. Send as many as the shape says.") from None

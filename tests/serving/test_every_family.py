@@ -1,5 +1,7 @@
 """Every signature of every model family loads and answers through TensorFlow's C library, with stock operations only."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -88,6 +90,17 @@ def call(session, name):
 
 def finite(array):
     return array.dtype.kind == "O" or bool(np.isfinite(array).all())
+
+
+def test_a_loaded_model_answers_when_its_folder_is_gone(model, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    session = CSession(copy, config_pb2.ConfigProto())
+    before = call(session, "score_all")
+    shutil.rmtree(copy)
+    for name, array in call(session, "score_all").items():
+        np.testing.assert_array_equal(array, before[name])
+    session.close()
 
 
 def test_every_operation_is_one_that_stock_tensorflow_serving_has(model):

@@ -84,6 +84,8 @@ def wrong_requests():
     huge.tensor_shape.dim[0].size = 10**15
     short = tf.make_tensor_proto(ROWS)
     short.tensor_content = short.tensor_content[:7]
+    many = tf.make_tensor_proto([b"a title"])
+    many.tensor_shape.dim[0].size = 5_000
     negative = tf.make_tensor_proto(ROWS)
     negative.tensor_shape.dim[0].size = -1
     unknown_type = tf.make_tensor_proto(ROWS)
@@ -101,6 +103,7 @@ def wrong_requests():
         (asked(x=ROWS[:, :1]), StatusCode.INVALID_ARGUMENT, "has the shape [2, 1], expected"),
         (asked(x=huge), StatusCode.INVALID_ARGUMENT, "is larger than"),
         (asked(x=short), StatusCode.INVALID_ARGUMENT, "don't make a tensor of shape [2, 2]"),
+        (asked("text", title=many, price=np.zeros(5_000, np.float32)), StatusCode.INVALID_ARGUMENT, "holds 1 strings. Send every one"),
         (asked(x=negative), StatusCode.INVALID_ARGUMENT, "isn't known in full"),
         (asked(x=unknown_type), StatusCode.INVALID_ARGUMENT, "don't make a tensor"),
         (asked(x=ROWS, output_filter=["z"]), StatusCode.INVALID_ARGUMENT, "has no outputs z"),
@@ -318,6 +321,7 @@ def test_status_and_metadata_have_tensorflow_servings_shape(client):
         ("/v1/models/tiny:predict", {"instances": [1], "signature_name": "scalar"}, 400, "has the shape [1]"),
         ("/v1/models/tiny:classify", {"examples": []}, 400, "expected a list of one or more"),
         ("/v1/models/tiny:classify", {"examples": [{"a": [1, "b"]}], "signature_name": "classify"}, 400, "expected strings or numbers"),
+        ("/v1/models/tiny:classify", b'{"examples": [{"\\ud800": "x"}]}', 400, "isn't Unicode"),
         ("/v1/models/tiny", {}, 400, "isn't a request this server knows"),
         ("/v1/models/tiny:predict", None, 400, "isn't a request this server knows"),
         ("/v1/nonsense", None, 400, "isn't a request this server knows"),

@@ -90,6 +90,7 @@ def test_an_answer_says_how_it_came_about(live):
         (Upsert("a", "n1", np.zeros(DIMENSION, np.float32)), "'a' has a vector of length 0.0"),
         (Upsert("a", "n1", np.full(DIMENSION, np.nan, np.float32)), "'a' has a vector of length nan"),
         (Upsert("a", "n1", np.ones(DIMENSION, np.float32), {"price": "5"}), "'a': price is '5', expected a number"),
+        (Upsert("a", "n1", np.ones(DIMENSION, np.float32), {"price": 1e300}), r"'a': price is 1e\+300, expected a number"),
         (
             Upsert("a", "n1", np.ones(DIMENSION, np.float32), {"size": "5"}),
             "'a': field 'size' is unknown. Known: shop, brand, gender, price",

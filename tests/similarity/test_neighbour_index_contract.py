@@ -139,7 +139,8 @@ def test_no_queries_give_no_rows(index):
 
 def test_a_query_is_brought_to_unit_length(index):
     query = index.products.vectors[:1]
-    assert np.allclose(index.search(7 * query, 5).similarities, index.search(query, 5).similarities, atol=1e-5)
+    for length in (7, 1e-30, 1e30):  # The squares of the last two are no float32.
+        assert np.allclose(index.search(np.float32(length) * query, 5).similarities, index.search(query, 5).similarities, atol=1e-5)
 
 
 def test_a_query_of_zeros_is_similar_to_nothing(index):
