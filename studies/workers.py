@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -85,7 +86,13 @@ def _start(prepare: Prepare, shared: Any) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, prepare, shared), daemon=True)
-    process.start()
+    resource_tracker.ensure_running()  # Where it starts, it lets signals through again.
+    # A process that is starting would answer Ctrl-C with a traceback, until it can say that it doesn't listen to it.
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
     theirs.close()  # Else the end of the process wouldn't end the pipe.
     return _Worker(process, ours)
 

@@ -3,6 +3,10 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +56,36 @@ def test_stopping_in_the_middle_ends_all_workers():
     next(running)
     running.close()
     assert multiprocessing.active_children() == []
+
+
+PROGRAM = """
+import sys
+from studies.workers import in_workers
+from tests.studies.test_workers import prepare
+try:
+    sys.stdout.write("starting\\n")
+    sys.stdout.flush()
+    list(in_workers(prepare, None, list(range(100_000)), 2))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def children_of(process):
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("delay_s", [0.02, 0.1, 0.2])
+def test_a_worker_that_is_starting_says_nothing_of_ctrl_c(delay_s):
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as program:
+        assert program.stdout.readline() == "starting\n"
+        while len(children_of(program.pid)) < 2:
+            time.sleep(0.001)
+        time.sleep(delay_s)
+        for child in children_of(program.pid):  # They hear it first: the program would end them before they said anything.
+            os.kill(child, signal.SIGINT)
+        time.sleep(0.5)
+        os.killpg(program.pid, signal.SIGINT)
+        _, said = program.communicate(timeout=30)
+    assert (program.returncode, said) == (130, "")
