@@ -59,9 +59,11 @@ def test_stopping_in_the_middle_ends_all_workers():
 
 
 PROGRAM = """
+import signal
 import sys
 from studies.workers import in_workers
 from tests.studies.test_workers import prepare
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs don't hear it.
 try:
     sys.stdout.write("starting\\n")
     sys.stdout.flush()
