@@ -74,6 +74,8 @@ def draw_batch(
         SamplingError: an unknown strategy or shop, or a pool that can't be read or ranked.
     """
     strategy, target = find_strategy(settings.strategy), make_target(taxonomy, settings.subtree, settings.shop)
+    if len(taxonomy.exclusive) < 2:  # There is one answer to everything, and nothing to ask.
+        return [], 0
     columns = columns_for(strategy, target)
     pool = read_scored_pool(pool_folder, [name for name in columns if name != EMBEDDING])
     if answers:
@@ -81,8 +83,6 @@ def draw_batch(
     if EMBEDDING in columns:
         pool = replace(pool, embeddings=StoredEmbeddings(pool_folder))
     rng = np.random.default_rng(settings.seed)
-    if len(taxonomy.exclusive) < 2:  # There is one answer to everything, and nothing to ask.
-        return [], 0
     items = pick(pool, strategy, settings.batch_size, settings.audit_share, rng, node_names(taxonomy), target)
     size = len(open_rows(pool, group_numbers(pool), target))
     return _with_fields(pool_folder, items, taxonomy), size

@@ -50,7 +50,7 @@ class RuleReadings:
     @property
     def unconfirmed(self) -> Sequence[float]:
         """The share of that trust before anybody answered."""
-        return (0.65, 1.0, 1.0) if self.held is None else (0.65, 1.0, 1.0, 1.0, 1.0)
+        return (0.65,) + (1.0,) * (len(self.names) - 1)
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """Returns float32 `[len(rows), C, len(names)]`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import LabelError
+from schemas.text import is_unicode
 
 IS, UNDER, NOT = "is", "under", "not"
 SKIP, CANNOT_TELL, BAD_DATA, RETRACT = "skip", "cannot_tell", "bad_data", "retract"
@@ -76,7 +77,7 @@ def parse_label_event(line: str, place: str) -> LabelEvent:
         raise LabelError(f"{place}: this isn't a JSON object: {line[:60]!r}.") from None
     if not isinstance(row, dict):
         raise LabelError(f"{place}: found a {type(row).__name__}, expected a JSON object.")
-    if not _is_unicode(line) or ("\\ud" in line.lower() and not _is_unicode(json.dumps(row, ensure_ascii=False))):
+    if not is_unicode(line) or ("\\ud" in line.lower() and not is_unicode(json.dumps(row, ensure_ascii=False))):
         raise LabelError(f"{place}: a text holds half a character (a lone \\ud8.. escape). Write the character itself, in UTF-8.")
     unknown = sorted(set(row) - set(LabelEvent.__dataclass_fields__))
     if unknown:
@@ -137,14 +138,6 @@ def _levels(value: Any) -> int:
             part for outer in inside for part in (outer.values() if isinstance(outer, dict) else outer) if isinstance(part, (dict, list))
         ]
     return levels
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _one_event(line: str, place: str) -> list[LabelEvent]:

@@ -1,4 +1,4 @@
-"""Reads text as people mean it: folded words, and lines that end where an editor ends them."""
+"""Reads text as people mean it: folded words, whole characters, and lines that end where an editor ends them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ import re
 import unicodedata
 
 _NOT_WORD = re.compile(r"[\W_]+")
+
+
+def is_unicode(text: str) -> bool:
+    r"""Returns whether a text can be written as UTF-8: JSON's escapes and bytes of file names may hold halves of characters.
+
+    >>> is_unicode("é"), is_unicode("\\ud800")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def fold(text: str) -> str:

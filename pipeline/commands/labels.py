@@ -20,6 +20,7 @@ from schemas.errors import LabelError, SettingsError, one_line
 from schemas.group_answers import DROPPED, QuestionRecord, parse_answer_line, question_records
 from schemas.label_event import GROUP, MAX_TEXT_LENGTH, RETRACT, LabelEvent, read_label_events, standing_events, write_label_events
 from schemas.taxonomy import load_taxonomy
+from schemas.text import is_unicode
 from stores.sqlite_label_events import SqliteLabelEventStore
 
 EPILOG = """examples:
@@ -90,10 +91,8 @@ def _store(args: argparse.Namespace) -> Path:
 
 
 def _check_text(option: str, text: str | None) -> None:
-    try:
-        (text or "").encode()
-    except UnicodeEncodeError:
-        raise SettingsError(f"{option}: {(text or '')[:60]!r} isn't UTF-8, expected a text. Write it in UTF-8.") from None
+    if text and not is_unicode(text):
+        raise SettingsError(f"{option}: {text[:60]!r} isn't UTF-8, expected a text. Write it in UTF-8.")
 
 
 def write(text: str, stream: TextIO | None = None) -> None:

@@ -15,6 +15,7 @@ from grpc import StatusCode
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import input_pb2
 
+from schemas.text import is_unicode
 from serving.model_server.saved_model import Signature
 from serving.model_server.tensors import Array, TensorSpec
 from serving.status import ServingError, invalid
@@ -254,18 +255,10 @@ def _example(given: Any, place: str) -> Any:
         raise invalid(f"{place}: found {_kind(given)}, expected an object of features.")
     example = tf.train.Example()
     for name, value in given.items():
-        if not _is_unicode(name):
+        if not is_unicode(name):
             raise invalid(f"{place}: the name {name!r} of a feature isn't Unicode. Expected text.")
         _fill_feature(example.features.feature[name], value if isinstance(value, list) else [value], f"{place}.{name}")
     return example
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _fill_feature(feature: Any, values: list[Any], place: str) -> None:

@@ -70,7 +70,7 @@ def array_of(proto: Any, name: str, max_bytes: int) -> Array:
 def write_tensor(array: Array, dtype: int, proto: Any) -> None:
     """Writes an array into an empty `TensorProto`, with its values in the typed fields, as TensorFlow Serving answers.
 
-    It is written where it belongs, since a message copied in Python costs as much as the rest of an answer.
+    It is written where it belongs: a copy of the message would take longer than writing it.
     """
     proto.dtype = dtype
     for size in array.shape:

@@ -82,7 +82,8 @@ def test_a_worker_that_is_starting_says_nothing_of_ctrl_c(delay_s):
     command = [sys.executable, "-c", PROGRAM]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as program:
         assert program.stdout.readline() == "starting\n"
-        while len(children_of(program.pid)) < 2:
+        deadline_s = time.monotonic() + 20
+        while len(children_of(program.pid)) < 2 and time.monotonic() < deadline_s:
             time.sleep(0.001)
         time.sleep(delay_s)
         for child in children_of(program.pid):  # They hear it first: the program would end them before they said anything.
