@@ -11,7 +11,7 @@ _NOT_WORD = re.compile(r"[\W_]+")
 def is_unicode(text: str) -> bool:
     r"""Returns whether a text can be written as UTF-8: JSON's escapes and bytes of file names may hold halves of characters.
 
-    >>> is_unicode("é"), is_unicode("\\ud800")
+    >>> is_unicode("é"), is_unicode("\ud800")
     (True, False)
     """
     try:
