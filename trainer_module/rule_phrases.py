@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from schemas.cleaning import clean_text
 from schemas.features import CHARACTERS, SEQUENCE, TEXT, Feature
@@ -41,31 +40,6 @@ class RulePhrases:
         """Returns int64 `[num_columns + 1]` and `[P]`: the phrases that start with column c are `order[starts[c]:starts[c + 1]]`."""
         order = np.argsort(self.table[:, 0], kind="stable")
         return np.searchsorted(self.table[order, 0], np.arange(self.num_columns + 1)), order
-
-    def held(self, bag: sp.csr_matrix, num_nodes: int) -> sp.csr_matrix:
-        """Returns CSR float32 `[n, N]`, 1 at the nodes one of whose phrases a product holds.
-
-        Args:
-            bag: CSR `[n, num_columns]`, each column at most once a row.
-            num_nodes: N.
-        """
-        starts, order = self.by_first_column()
-        found = []
-        for start in range(0, bag.shape[0], _AT_ONCE):
-            part = bag[start : start + _AT_ONCE]
-            owners, columns = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr)), part.indices.astype(np.int64)
-            count = starts[columns + 1] - starts[columns]
-            phrases = order[np.arange(count.sum()) + np.repeat(starts[columns] - np.cumsum(count) + count, count)]
-            rows = np.repeat(owners, count)
-            there = np.sort(owners * self.num_columns + columns)
-            wanted = self.table[phrases]
-            keys = rows[:, None] * self.num_columns + wanted
-            holds = (there[np.minimum(np.searchsorted(there, keys), len(there) - 1)] == keys) | (wanted < 0)
-            whole = holds.all(axis=1)
-            found.append(np.unique((rows[whole] + start) * num_nodes + self.nodes[phrases[whole]]))
-        places = np.concatenate(found) if found else np.zeros(0, np.int64)
-        ones = np.ones(len(places), np.float32)
-        return sp.csr_matrix((ones, (places // num_nodes, places % num_nodes)), shape=(bag.shape[0], num_nodes))
 
 
 def phrases_of(columns: Sequence[np.ndarray], nodes: Sequence[int], num_columns: int) -> RulePhrases:

@@ -92,8 +92,6 @@ class FewShot(EmbeddingNetwork):
     def learn_answers(self, data: TrainingData, nodes: NodeBags | None, seed: int, progress: Callable[[str], None]) -> None:
         """Learns the latent space from all products, and the exclusive head from names, rules and answers."""
         features = self.frozen(data, nodes, seed)
-        if nodes and len(data.covered):
-            self._phrases.assign(nodes.phrases)
         self._assign(learn(features, data.answers, seed, self._parameters, progress, partial=data.partial))
 
     def held_out_logits(
@@ -133,7 +131,10 @@ class FewShot(EmbeddingNetwork):
         blocks = [data.inputs(rows[k : k + _SCORED_AT_ONCE]) for k in range(0, len(rows), _SCORED_AT_ONCE)]
         embedding = np.concatenate([self.embedding(self.bag(block, False), block).numpy() for block in blocks])
         weights, bias = (self.weights[name].numpy() for name in ("rule_based", "rule_bias"))
-        held = phrases.held(data.bag, len(self._tree.node_ids)) if len(phrases.nodes) else None
+        held = None
+        if len(phrases.nodes):
+            self._phrases.assign(phrases)
+            held = sp.vstack([sp.csr_matrix(self._phrases.held(block.bag).numpy()) for block in blocks], format="csr")
         return RuleReadings(embedding, weights, bias, self._tree.exclusive, self._tree.parents, held)
 
     def _widened(self, data: TrainingData) -> sp.csr_matrix:

@@ -1,4 +1,4 @@
-"""Reads from a bag which rule phrases a product holds, inside the model's graph, as `RulePhrases.held` does outside it."""
+"""Reads from a bag which rule phrases a product holds, in the model's graph and while it is learnt."""
 
 from __future__ import annotations
 
@@ -35,7 +35,12 @@ class PhraseReading(tf.Module):
         self._nodes.assign(phrases.nodes)
 
     def __call__(self, bag: tf.SparseTensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns float32 `[n, C]` twice, 1 where a phrase of the class' node is held, and where one of its parent's is.
+        """Returns float32 `[n, C]` twice, 1 where a phrase of the class' node is held, and where one of its parent's is."""
+        held = tf.pad(self.held(bag), [[0, 0], [0, 1]])  # The last one is above the roots.
+        return tf.gather(held, self._exclusive, axis=1), tf.gather(held, self._parents, axis=1)
+
+    def held(self, bag: tf.SparseTensor) -> tf.Tensor:
+        """Returns float32 `[n, N]`, 1 at the nodes one of whose phrases a product holds.
 
         Args:
             bag: sparse `[n, num_columns]`, each column at most once a row.
@@ -56,6 +61,5 @@ class PhraseReading(tf.Module):
         has = tf.reshape(tf.gather(there, tf.searchsorted(there, keys)) == keys, tf.shape(wanted))
         whole = tf.reshape(tf.where(tf.reduce_all(has | (wanted < 0), axis=1)), [-1])
         held_at = tf.stack([tf.gather(rows, whole), tf.gather(self._nodes, tf.gather(phrases, whole))], 1)
-        shape = tf.stack([bag.dense_shape[0], tf.constant(self._num_nodes + 1, tf.int64)])  # The last one is above the roots.
-        held = tf.minimum(tf.scatter_nd(held_at, tf.ones([tf.shape(held_at)[0]]), shape), 1.0)
-        return tf.gather(held, self._exclusive, axis=1), tf.gather(held, self._parents, axis=1)
+        shape = tf.stack([bag.dense_shape[0], tf.constant(self._num_nodes, tf.int64)])
+        return tf.minimum(tf.scatter_nd(held_at, tf.ones([tf.shape(held_at)[0]]), shape), 1.0)
