@@ -25,3 +25,4 @@ if [ ${#failed[@]} -gt 0 ]; then
   printf 'make check: wrong: %s\n' "${failed[@]}" >&2
   exit 1
 fi
+echo "make check: format, lint, types, import rule and docs are right"

@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     exporting = actions.add_parser("export", parents=parents, help="write all events as JSON lines")
     exporting.add_argument("file", metavar="FILE", nargs="?", default="-", help="where to; - (the default) for standard output")
     listing = actions.add_parser("list", parents=parents, help="show the latest events, and which of them stand")
+    listing.epilog = "Columns, by tabs: time, event, labeller, product, kind, node or retracted event, state, question."
     listing.add_argument("--product", metavar="ID", help="only events about this product")
     listing.add_argument("--question", metavar="ID", help="only events that answer this question about a group")
     listing.add_argument("--questions", action="store_true", help="show the answers about groups, a line each, and how each stands")

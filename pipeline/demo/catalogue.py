@@ -65,6 +65,11 @@ def write_demo_catalogue(
         raise CatalogueError(f"{folder}: can't be written: {error.strerror}. Name a folder you may write to.") from error
 
 
+def _run_name(num_products: int, seed: int) -> str:
+    """Other catalogues have other names, so that the products and answers of one never end in the folders of another."""
+    return "demo" if (num_products, seed) == (DEFAULT_PRODUCTS, 0) else f"demo-{num_products}-{seed}"
+
+
 def _make_room(folder: Path, force: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise CatalogueError(f"{folder}: this is a file. Name a folder that is empty or isn't there yet.")
@@ -117,7 +122,7 @@ def _write(folder: Path, num_products: int, seed: int, progress: Progress) -> Ca
         test=sum(split == TEST for split in splits.values()),
         events=num_events,
     )
-    (folder / CONFIGURATION).write_text(configuration_text(), encoding="utf-8")
+    (folder / CONFIGURATION).write_text(configuration_text(_run_name(num_products, seed)), encoding="utf-8")
     (folder / README).write_text(readme_text(summary, seed), encoding="utf-8")
     return summary
 

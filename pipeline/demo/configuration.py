@@ -10,7 +10,7 @@ from schemas.settings import NetworkSettings
 _HEAD = """\
 # Settings of the demo catalogue. Paths are relative to this file. See what is in force: aisle check --config {path}
 run:
-  name: demo
+  name: {name}
 
 # One mapping a network says which column is which field; nothing is said about single shops.
 networks:
@@ -29,10 +29,10 @@ labels:
 """
 
 
-def configuration_text() -> str:
-    """Returns the text of aisle.yaml."""
+def configuration_text(name: str) -> str:
+    """Returns the text of aisle.yaml, whose runs have this name."""
     networks = "\n".join(_network_text(name, network) for name, network in NETWORKS.items())
-    return _HEAD.format(path="aisle.yaml") + networks + _TAIL
+    return _HEAD.format(path="aisle.yaml", name=name) + networks + _TAIL
 
 
 def _network_text(name: str, network: NetworkSettings) -> str:

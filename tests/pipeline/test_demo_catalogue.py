@@ -32,6 +32,7 @@ from schemas.label_event import read_label_events
 from schemas.product import DESCRIBING_FIELDS
 from schemas.rules import load_rules
 from schemas.settings import NetworkSettings
+from schemas.settings_loader import load_settings
 from schemas.taxonomy import Taxonomy, load_taxonomy
 
 # Measured figures may move this much with another version of NumPy or scikit-learn.
@@ -87,6 +88,15 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path):
     one, three = digest(tmp_path / "one"), digest(tmp_path / "three")
     assert one["truth.tsv"] != three["truth.tsv"]
     assert one["taxonomy.tsv"] == three["taxonomy.tsv"]
+
+
+def test_other_catalogues_run_in_folders_of_their_own(tmp_path, catalogue):
+    folders = [catalogue.folder]
+    for num_products, seed in ((60, 0), (60, 4), (70, 0)):
+        folders.append(tmp_path / f"{num_products}-{seed}")
+        write_demo_catalogue(folders[-1], num_products=num_products, seed=seed)
+    roots = [load_settings(folder / "aisle.yaml").run.root for folder in folders]
+    assert len(set(roots)) == 4 and roots[0].endswith("/demo"), roots
 
 
 def test_every_promised_file_is_there_and_it_is_small(catalogue):

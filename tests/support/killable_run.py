@@ -67,7 +67,7 @@ class Shop:
     def __post_init__(self) -> None:
         self.root = self.folder / "var" / "demo"
         self.settings = ["--config", str(self.folder / "demo" / "aisle.yaml")]
-        for text in (*quick_settings(self.folder), *self.more):
+        for text in ("run.name=demo", *quick_settings(self.folder), *self.more):
             self.settings += ["--set", text]
         if not (self.folder / "demo").exists():
             command = [sys.executable, "-m", "pipeline.cli", "demo-catalogue", str(self.folder / "demo"), "--products", str(self.products)]
