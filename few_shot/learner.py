@@ -31,14 +31,15 @@ REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS
 )
 LEARNT = (REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS)
 # Until there are some answers a cosine or a margin can't count against a class; what corrects the others may. Thirty answers
-# would turn evidence on its head by chance; several hundred know better than we do.
-_MAY_COUNT_AGAINST, _SOME = (FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS), 300
+# would turn evidence on its head by chance; several hundred know better than we do. Here and below answers are counted in groups of
+# near-duplicates, each one answer however many offers it has.
+_MAY_COUNT_AGAINST, _SOME = (FADING, FADING_SLOWLY, EVENNESS), 300
+# Whether a node has answers, and how many, is not judged before. A fold sees fewer nodes than there will be, and strategies ask about
+# what is hardest to tell from the nodes that have answers: believed, that empties the largest ones.
+_JUDGED_LATE = (SEEN, ANSWERS)
 # What a rule_based head makes of rules and a regression of node texts is believed in part before an answer, wholly from so many on.
+# Answers move trusts in part as well until then.
 _CONFIRMED_AT = 100
-# Strategies ask about what is hardest to tell from the nodes that have answers, so that the first judged answers speak against those
-# nodes; believed, that empties the largest ones (a campaign fell from .86 to .81 that way). Counted in near-duplicate groups, which
-# are one answer each.
-_FEW = 150
 _UNSEEN_MARGIN = -1.5
 _MANY = 3_000
 
@@ -92,7 +93,8 @@ class Opinions:
     """What models learnt from the other folds say of answers, a by-product of fitting trusts.
 
     Attributes:
-        rows: int64 `[m]`, answered products, a random part where there are thousands; none where trusts weren't fitted.
+        rows: int64 `[m]`, answered products, one of each near-duplicate group, a random part where there are thousands; none where
+            trusts weren't fitted.
         logits: float32 `[m, C]`.
     """
 
@@ -247,10 +249,12 @@ class _Learner:
         self, rows: np.ndarray, classes: np.ndarray, progress: Callable[[str], None], partial: PartialAnswers | None = None
     ) -> tuple[np.ndarray, Opinions]:
         """Returns the trusts `[K]`, judged by answers that the evidence hasn't seen, and what they make of that evidence."""
-        start = self.starts(len(rows))
-        deviation = np.maximum(np.abs(start), 1.0)
+        groups = self.products.groups[rows]
+        # Near-duplicates would count as so many answers that agree: one of each is judged.
+        different = np.sort(np.unique(groups, return_index=True)[1])
+        start = self.starts(len(different))
         counts = np.bincount(classes, minlength=self.num_classes)
-        folds = _folds(self.products.groups[rows], self.parameters.folds)
+        folds = _folds(groups, self.parameters.folds)
         if (counts > 0).sum() < 2:
             return start, self.no_opinions()
         per_fold = max(1, self.parameters.max_stack_scores // (self.num_classes * self.parameters.folds))
@@ -259,7 +263,7 @@ class _Learner:
         partial = no_partial_answers(self.num_classes) if partial is None else partial
         open_folds = _folds(self.products.groups[partial.rows], self.parameters.folds)
         for fold in range(self.parameters.folds):
-            inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            inside, outside = np.flatnonzero(folds != fold), different[folds[different] == fold]
             if not len(inside) or not len(outside):
                 continue
             judged = outside if len(outside) <= per_fold else np.sort(rng.choice(outside, per_fold, replace=False))
@@ -273,14 +277,20 @@ class _Learner:
             return start, self.no_opinions()
         judged_classes = np.concatenate(answers)
         row_weights = np.concatenate(weights)
-        balanced = counts[judged_classes] ** -self.parameters.balance
+        balanced = np.bincount(classes[different], minlength=self.num_classes)[judged_classes] ** -self.parameters.balance
         row_weights *= balanced * len(balanced) / balanced.sum()
-        guarded = ~np.isin(self.names, _MAY_COUNT_AGAINST) & (len(rows) < _SOME)
-        guarded |= (np.array(self.names) == ANSWERS) & (len(np.unique(self.products.groups[rows])) < _FEW)
-        lowest = np.where(guarded, np.minimum(start, 0.0), -np.inf)
+        deviation, lowest = self._reach(start, len(different))
         evidence = np.concatenate(stacked)
         trusts = fit_trusts(evidence, judged_classes, row_weights.astype(np.float32), start, deviation, lowest, 60)
         return trusts, Opinions(np.concatenate(judged_rows), evidence @ trusts.astype(np.float32))
+
+    def _reach(self, start: np.ndarray, num_answers: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns how far answers about so many different products move trusts, and how low: standard deviations and least values `[K]`."""
+        deviation = np.maximum(np.abs(start), 1.0) * min(1.0, np.sqrt(num_answers / _CONFIRMED_AT))
+        if num_answers >= _SOME:
+            return deviation, np.full(len(start), -np.inf)
+        deviation[np.isin(self.names, _JUDGED_LATE)] = 0.0
+        return deviation, np.where(np.isin(self.names, _MAY_COUNT_AGAINST), -np.inf, np.minimum(start, 0.0))
 
     def no_opinions(self) -> Opinions:
         """Returns none."""

@@ -128,7 +128,7 @@ def held_out_logits(
         nodes: as of `choose_acceptance`.
 
     Returns:
-        Ascending: int64 `[m]`, all of `rows` or a random part; float32 `[m, C]`.
+        Ascending: int64 `[m]`, all of `rows` or a random part, each itself or an answered near-duplicate; float32 `[m, C]`.
     """
     if isinstance(network, LearnsAnswers):
         return network.held_out_logits(data, nodes(), rows, seed, folds, log.info)

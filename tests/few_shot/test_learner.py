@@ -1,9 +1,12 @@
 """What the few-answers learner promises: a use for every answer, none needed, and no collapse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from few_shot.learner import ANSWERS, EXPERT, LEARNT, FewShotParameters, _Learner, learn
+from few_shot.evidence import Products
+from few_shot.learner import ANSWERS, EXPERT, LEARNT, SEEN, FewShotParameters, _Learner, learn
 from few_shot.rule_evidence import NoRules
 from tests.few_shot.catalogue import NUM_CLASSES, OneRule, catalogue
 
@@ -126,6 +129,34 @@ def test_opinions_of_folds_have_not_seen_the_answers():
     assert np.sort(found.rows).tolist() == np.flatnonzero(answers >= 0).tolist()
     assert found.logits.shape == (300, NUM_CLASSES)
     assert (found.logits.argmax(axis=1) == answers[found.rows]).mean() < 0.15  # A model that saw them knows most of them by heart.
+
+
+def test_near_duplicates_are_one_answer_to_judge_trusts_by():
+    made = catalogue(num_products=200)
+    offers = np.repeat(np.arange(200), np.where(np.arange(200) % 10, 1, 30))  # One product in ten has thirty offers.
+    products = Products(made.products.bag[offers], made.products.latent[offers], made.products.groups[offers])
+    answers = made.some_answers(100)
+    features, apart = replace(made.frozen(), products=products), learn(made.frozen(), answers, 0)
+    found = learn(features, answers[offers], 0)
+    assert (answers[offers] >= 0).sum() > 300
+    assert np.sort(products.groups[found.opinions.rows]).tolist() == np.sort(made.products.groups[answers >= 0]).tolist()
+    assert all(abs(found.trusts[name] - apart.trusts[name]) < 0.5 for name in LEARNT), (found.trusts, apart.trusts)
+
+
+@pytest.mark.parametrize("count", [0, 5, 60, 299])
+def test_whether_a_node_has_answers_is_not_judged_by_a_few(shop, count):
+    trusts = shop.learn(shop.some_answers(count)).trusts
+    assert trusts[SEEN] == shop.learn(shop.some_answers(0)).trusts[SEEN] and trusts[ANSWERS] == 0
+
+
+def test_whether_a_node_has_answers_is_judged_by_many(shop):
+    assert shop.learn(shop.some_answers(400)).trusts[ANSWERS] != 0
+
+
+def test_five_answers_move_no_trust_far(shop):
+    start, moved = shop.learn(shop.some_answers(0)).trusts, shop.learn(shop.some_answers(5, seed=3)).trusts
+    for name in ("title ~ name", "latent ~ name"):
+        assert abs(moved[name] - start[name]) < 0.25 * start[name]
 
 
 def test_kept_trusts_bring_no_opinions():

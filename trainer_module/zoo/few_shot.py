@@ -97,14 +97,15 @@ class FewShot(EmbeddingNetwork):
     def held_out_logits(
         self, data: TrainingData, nodes: NodeBags | None, rows: np.ndarray, seed: int, folds: int, progress: Callable[[str], None]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns those of the answered products, and what the learner says of them without the answers of their fold.
+        """Returns those of the answered products or near-duplicates of theirs, and what the learner says of them without their fold.
 
         Rules and latent space are kept. With thousands of answers the opinions that trusts were fitted on serve, if they are enough:
         to learn again for each fold would take longer than all else.
         """
-        held, places, _ = np.intersect1d(self._opinions.rows, rows, return_indices=True)
-        if len(data.answered) >= _MANY_ANSWERS and len(held) >= min(len(rows), _ENOUGH_OPINIONS):
-            return held, self._opinions.logits[places]
+        places = np.flatnonzero(np.isin(data.groups[self._opinions.rows], data.groups[rows]))
+        if len(data.answered) >= _MANY_ANSWERS and len(places) >= min(len(rows), _ENOUGH_OPINIONS):
+            places = places[np.argsort(self._opinions.rows[places])]
+            return self._opinions.rows[places], self._opinions.logits[places]
         features = self.described(data, nodes)
         return held_out_logits(
             features, data.answers, seed, folds, self._parameters, progress, among=rows, trusts=self.trusts or None, partial=data.partial
