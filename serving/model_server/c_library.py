@@ -14,12 +14,13 @@ from grpc import StatusCode
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
+from serving.model_server.version_folder import check_variables
 from serving.status import ServingError, code_of_number
 
 Array = npt.NDArray[Any]
 _STRING_BYTES = 24  # of a TF_TString
 _IN_CALLERS_THREAD = config_pb2.RunOptions(inter_op_thread_pool=-1).SerializeToString()
-_SIGNATURES = meta_graph_pb2.MetaGraphDef.SIGNATURE_DEF_FIELD_NUMBER
+_KEPT = (meta_graph_pb2.MetaGraphDef.SIGNATURE_DEF_FIELD_NUMBER, meta_graph_pb2.MetaGraphDef.SAVER_DEF_FIELD_NUMBER)
 _VOID, _SIZE, _INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
 
@@ -108,10 +109,10 @@ class CSession:
         config: `ConfigProto` of the session.
 
     Attributes:
-        meta_graph: the signatures of the model, and nothing else of its `MetaGraphDef`.
+        meta_graph: the signatures of the model and how it restores its variables, and nothing else of its `MetaGraphDef`.
 
     Raises:
-        ServingError: it can't be loaded. Carries TensorFlow's own code.
+        ServingError: it can't be loaded. Carries TensorFlow's own code; NOT_FOUND where the files of its variables are missing.
     """
 
     def __init__(self, folder: Path, config: Any) -> None:
@@ -128,7 +129,8 @@ class CSession:
                 status.check(f"{folder}: the model can't be loaded")
             buffer = ctypes.cast(meta, ctypes.POINTER(_Buffer)).contents
             raw = memoryview((ctypes.c_char * buffer.length).from_address(buffer.data)).cast("B")
-            self.meta_graph = meta_graph_pb2.MetaGraphDef.FromString(_only(raw, _SIGNATURES))
+            self.meta_graph = meta_graph_pb2.MetaGraphDef.FromString(_only(raw, _KEPT))
+            check_variables(folder, self.meta_graph.saver_def.restore_op_name)
         except BaseException:
             self.close()
             raise
@@ -196,8 +198,8 @@ class CSession:
             _C.TF_DeleteGraph(graph)
 
 
-def _only(raw: memoryview, field: int) -> bytes:
-    """Returns one field of a serialized message all of whose fields are messages.
+def _only(raw: memoryview, fields: Sequence[int]) -> bytes:
+    """Returns some fields of a serialized message all of whose fields are messages.
 
     The graph is most of a meta graph. To read it takes a second, in which Python answers no request.
     """
@@ -207,7 +209,7 @@ def _only(raw: memoryview, field: int) -> bytes:
         tag, at = _varint(raw, at)
         length, at = _varint(raw, at)
         at += length
-        if tag >> 3 == field:
+        if tag >> 3 in fields:
             kept += raw[start:at]
     return bytes(kept)
 

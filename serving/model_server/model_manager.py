@@ -15,6 +15,7 @@ from grpc import StatusCode
 
 from serving.model_server.model_config import SPECIFIC, ModelConfig, check_configs, versions_on_disk
 from serving.model_server.saved_model import SavedModel
+from serving.model_server.version_folder import Contents, FailedFolders, check_unchanged, contents_of
 from serving.model_server.versions import RetryPolicy, State, VersionState, to_load, to_unload
 from serving.status import ServingError, invalid
 
@@ -78,6 +79,7 @@ class ModelManager:
         self._available: dict[str, dict[int, Loaded]] = {}
         self._retired: list[Loaded] = []
         self._reloads: list[_Reload] = []
+        self._failed = FailedFolders()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="model-manager", daemon=True)
 
@@ -270,23 +272,37 @@ class ModelManager:
                 log.warning("model=%s keeps=%s reason=%s", config.name, sorted(self._available.get(config.name, {})), error)
                 continue
             wanted = config.policy.wanted(found)
+            self._forgive_completed(config.name, {version: found[version] for version in wanted})
             while (version := to_load(self._states.get(config.name, {}), wanted, self._retry, time.monotonic())) is not None:
                 self._load(config.name, version, found[version])
             self._unload_unwanted(config.name)
+
+    def _forgive_completed(self, name: str, wanted: Mapping[int, Path]) -> None:
+        """Lets versions be tried again at once whose folders were completed since they failed: a copy was still on its way."""
+        for version, state in list(self._states.get(name, {}).items()):
+            if (
+                state.state == State.END
+                and state.code != StatusCode.OK
+                and version in wanted
+                and self._failed.is_completed(wanted[version])
+            ):
+                self._set(name, version, VersionState(State.END, state.code, state.message))
 
     def _load(self, name: str, version: int, folder: Path) -> VersionState:
         before = self._states.get(name, {}).get(version, VersionState(State.START))
         if before.state != State.AVAILABLE:
             self._set(name, version, VersionState(State.LOADING, attempts=before.attempts))
-        started_s = time.monotonic()
+        started_s, contents = time.monotonic(), contents_of(folder)
         try:
-            loaded = self._load_model(name, version, folder)
+            loaded = self._load_whole(name, version, folder, contents)
         except ServingError as error:
+            self._failed.failed(folder, contents)
             state = self._retry.failed(before, error.code, str(error), time.monotonic())
             if before.state != State.AVAILABLE:
                 self._set(name, version, state)
             log.error("load model=%s version=%d failed=%s", name, version, error)
             return state
+        self._failed.loaded(folder)
         with self._lock:
             old = self._available.setdefault(name, {}).pop(version, None)
             self._retired += [old] if old else []
@@ -294,6 +310,15 @@ class ModelManager:
         self._set(name, version, VersionState(State.AVAILABLE))
         log.info("load model=%s version=%d seconds=%.2f", name, version, time.monotonic() - started_s)
         return VersionState(State.AVAILABLE)
+
+    def _load_whole(self, name: str, version: int, folder: Path, contents: Contents) -> Loaded:
+        loaded = self._load_model(name, version, folder)
+        try:
+            check_unchanged(folder, contents)
+        except ServingError:
+            loaded.model.close()
+            raise
+        return loaded
 
     def _set(self, name: str, version: int, state: VersionState) -> None:
         with self._lock:

@@ -84,6 +84,72 @@ def test_a_version_that_cant_be_loaded_says_why_and_the_old_one_stays(start, bas
     assert "can't be loaded" in found["model_version_status"][0]["status"]["error_message"]
 
 
+# What half a copy can be. Each case leaves saved_model.pb whole, so that nothing but the version's own files tell.
+HALVES = {
+    "no variables yet": (lambda folder: shutil.rmtree(folder / "variables"), "variables/variables.index is missing"),
+    "no index of the variables yet": (lambda folder: (folder / "variables" / "variables.index").unlink(), "variables.index is missing"),
+    "half the index": (lambda folder: os.truncate(folder / "variables" / "variables.index", 50), "can't be loaded"),
+    "no values yet": (lambda folder: (folder / "variables" / "variables.data-00000-of-00001").unlink(), "No such file"),
+    "half the values": (lambda folder: os.truncate(folder / "variables" / "variables.data-00000-of-00001", 5), "can't be loaded"),
+    "values not written yet": (lambda folder: zero(folder / "variables" / "variables.data-00000-of-00001"), "Checksum does not match"),
+}
+
+
+def zero(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def error_message(client, version):
+    return client.http(f"/v1/models/tiny/versions/{version}")[1]["model_version_status"][0]["status"]["error_message"]
+
+
+@pytest.mark.parametrize("case", HALVES)
+def test_half_a_copy_never_goes_live_and_is_taken_once_it_is_whole(start, base_path, tmp_path, case):
+    client = start(ModelConfig("tiny", base_path), file_system_poll_wait_seconds=FAST)
+    damage, message = HALVES[case]
+    write_tiny_model(tmp_path / "3", 3)
+    shutil.copytree(tmp_path / "3", tmp_path / "half")
+    damage(tmp_path / "half")
+    (tmp_path / "half").rename(base_path / "3")
+    until(lambda: states(client).get(3) == "END")
+    assert message in error_message(client, 3)
+    assert (answering_version(client), states(client)[2]) == (2, "AVAILABLE")
+    shutil.copytree(tmp_path / "3", base_path / "3", dirs_exist_ok=True)  # The copy goes on; retries would come a minute apart.
+    until(lambda: answering_version(client) == 3)
+
+
+def test_half_a_copy_is_refused_by_a_reload_and_by_the_start_too(start, base_path):
+    shutil.rmtree(base_path / "2" / "variables")
+    client = start(ModelConfig("tiny", base_path, VersionPolicy("specific", versions=(1,))))
+    code, details = refusal(client.models.HandleReloadConfigRequest, reload_of(base_path, 2))
+    assert (code, "variables.index is missing" in details) == (StatusCode.NOT_FOUND, True)
+    assert answering_version(client) == 1
+    with pytest.raises(AisleError, match="variables.index is missing"):
+        start(ModelConfig("tiny", base_path))
+
+
+def test_a_folder_that_changes_while_it_is_loaded_isnt_served(start, base_path, monkeypatch):
+    """A vocabulary that is cut short loads without a word: only that somebody is writing tells."""
+    write_tiny_model(base_path.parent / "3", 3)
+    client = start(ModelConfig("tiny", base_path), file_system_poll_wait_seconds=FAST)
+    manager, load = client.server.models, client.server.models._load_model
+
+    def written_to(name, version, folder):
+        loaded = load(name, version, folder)
+        with (folder / "assets" / "words.txt").open("a", encoding="utf-8") as file:
+            file.write("one word more\n")
+        return loaded
+
+    monkeypatch.setattr(manager, "_load_model", written_to)
+    (base_path.parent / "3").rename(base_path / "3")
+    until(lambda: states(client).get(3) == "END")
+    assert "assets/words.txt changed while the model was loaded" in error_message(client, 3)
+    assert answering_version(client) == 2
+    monkeypatch.undo()
+    (base_path / "3" / "assets" / "words.txt").write_text("all words\n", encoding="utf-8")
+    until(lambda: answering_version(client) == 3)
+
+
 def test_one_request_rolls_back_and_another_forward(start, base_path):
     client = start(ModelConfig("tiny", base_path))
     for versions, labels in (((1,), {"stable": 1}), ((1, 2), {"stable": 1, "canary": 2}), ((2,), {"stable": 2})):
