@@ -18,6 +18,7 @@ from serving.request_watch import RequestWatch, failure
 from serving.status import ServingError
 
 _SPARE_THREADS = 16
+_CALLS_A_THREAD = 8  # One is being read or answered, the others wait with nothing but their headers read.
 _NO_DEADLINE_S = 1e6  # gRPC shows a call without a deadline as one in centuries, which no clock here can hold.
 
 
@@ -107,12 +108,14 @@ class GrpcPort:
             ("grpc.max_receive_message_length", max_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
+            # Of one connection. Above the calls that are refused with a reason: the library resets a stream too many without one.
+            ("grpc.max_concurrent_streams", 2 * _CALLS_A_THREAD * threads),
         ]
         self._server = grpc.server(
             ThreadPoolExecutor(threads, "grpc"),
             interceptors=[_UnreadableMessages()],
             options=options,
-            maximum_concurrent_rpcs=8 * threads,
+            maximum_concurrent_rpcs=_CALLS_A_THREAD * threads,
         )
         add(self._server)
         self._health = health.HealthServicer()

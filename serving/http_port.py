@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import ssl
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from grpc import StatusCode
-from tornado.httpserver import HTTPServer
+from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, stream_request_body
 
+from serving.bounded_connections import MAX_CONNECTIONS, BoundedConnections, ErrorBody
+from serving.open_requests import OpenRequests
 from serving.request_log import REQUEST_ID, request_id
 from serving.request_watch import RequestWatch, failure
 from serving.status import ServingError, http_status
 
 JSON = "application/json"
+TOO_LARGE = 413
 _IDLE_S = 60.0
+_SEND_S = 120.0
+_LINGER_S = 1.0
+_UNBOUNDED = 2**62
+_MAX_PAGE_BODY = 100_000  # Of requests that nobody reads the body of, such as one for metrics.
 _MAX_HEADER_BYTES = 16_384
 _MAX_DIGITS = 18
+
+
+def plain_error(code: StatusCode, message: str) -> bytes:
+    """Returns an error in TensorFlow Serving's form."""
+    return json.dumps({"error": message}).encode()
 
 
 @dataclass(frozen=True)
@@ -38,17 +51,25 @@ class HttpBounds:
         max_bytes: of one body.
         timeout_s: a request may take.
         executor: threads that do the work.
+        open: the requests there are, and the memory they may hold.
+        max_connections: open at a time.
     """
 
     watch: RequestWatch
     max_bytes: int
     timeout_s: float
     executor: ThreadPoolExecutor
+    open: OpenRequests = field(default_factory=OpenRequests)
+    max_connections: int = MAX_CONNECTIONS
 
 
 @stream_request_body
 class WorkHandler(RequestHandler, ABC):
-    """Reads a bounded body and answers it in another thread; a subclass says how, and in which form errors go out."""
+    """Reads a bounded body and answers it in another thread; a subclass says how, and in which form errors go out.
+
+    A request has one answer, its first. One that goes out before the body is read, a refusal, ends the connection, but only with the body:
+    to close a connection on what nobody has read would take the answer back.
+    """
 
     def initialize(self, bounds: HttpBounds) -> None:
         """Takes what all requests share."""
@@ -56,6 +77,9 @@ class WorkHandler(RequestHandler, ABC):
         self.body = bytearray()
         self.identifier = request_id(self.request.headers.get(REQUEST_ID))
         self._started_s = time.monotonic()
+        self._is_answered = self._is_read = self._is_busy = False
+        self._num_held = 0
+        self._sent: Awaitable[None] | None = None
 
     @abstractmethod
     def work(self, deadline_s: float) -> bytes:
@@ -75,24 +99,36 @@ class WorkHandler(RequestHandler, ABC):
 
     def prepare(self) -> None:
         """Refuses a body that says it is too large."""
+        self.request.connection.set_max_body_size(_UNBOUNDED)  # type: ignore[union-attr]  # It is counted here, where a refusal has a form.
+        self.bounds.open.add(self)
         length = self.request.headers.get("Content-Length", "0")
         # A number of more digits than any size has isn't turned into one: Python refuses that.
         if length.isdecimal() and (len(length) > _MAX_DIGITS or int(length) > self.bounds.max_bytes):
-            self._refuse_body()
+            self.refuse(self._too_large())
 
     def data_received(self, chunk: bytes) -> None:
         """Collects the body, or refuses it."""
-        if self._finished:
+        if self._is_answered:
+            return  # Many clients look for an answer only once all is sent; the time of a body has an end, too.
+        try:
+            if len(self.body) + len(chunk) > self.bounds.max_bytes:
+                raise self._too_large()
+            self.bounds.open.take(len(chunk))
+        except ServingError as error:
+            self.refuse(error)
             return
-        if len(self.body) + len(chunk) > self.bounds.max_bytes:
-            self._refuse_body()
-            return
+        self._num_held += len(chunk)
         self.body += chunk
 
-    def _refuse_body(self) -> None:
+    def _too_large(self) -> ServingError:
+        return ServingError(
+            StatusCode.RESOURCE_EXHAUSTED, f"the body is larger than {self.bounds.max_bytes} bytes. Send it in parts.", TOO_LARGE
+        )
+
+    def refuse(self, error: ServingError) -> None:
+        """Answers with an error before the body is read or the work done; a request that has its answer keeps it."""
         self.set_header("Connection", "close")
-        message = f"the body is larger than {self.bounds.max_bytes} bytes. Send it in parts."
-        self.reply(StatusCode.RESOURCE_EXHAUSTED, message, None, 413)
+        self.reply(error.code, str(error), None, error.http_status)
 
     async def get(self) -> None:
         """Answers."""
@@ -103,22 +139,75 @@ class WorkHandler(RequestHandler, ABC):
         await self._answer()
 
     async def _answer(self) -> None:
+        self._is_read = True
+        if self._is_answered:  # A refusal that waited for the end of the body.
+            self.finish()
+            return
+        self._is_busy = True
+        try:
+            await self._work()
+            await self._until_sent()
+        finally:
+            self._is_busy = False
+            self._release()
+
+    async def _work(self) -> None:
         deadline_s = self._started_s + self.bounds.timeout_s
         try:
             with self.bounds.watch.in_flight.one():
                 body = await asyncio.get_running_loop().run_in_executor(self.bounds.executor, self.work, deadline_s)
             self.reply(StatusCode.OK, "", body)
         except Exception as error:
-            self.reply(*failure(error, self.identifier), None)
+            code, message = failure(error, self.identifier)
+            self.reply(code, message, None, error.http_status if isinstance(error, ServingError) else None)
+
+    async def _until_sent(self) -> None:
+        """Waits until the client has taken the answer, for as long as one may be kept for it."""
+        if self._sent is None:
+            return
+        with contextlib.suppress(StreamClosedError):
+            try:
+                await asyncio.wait_for(self._sent, _SEND_S)
+            except asyncio.TimeoutError:
+                self.request.connection.stream.close()  # type: ignore[union-attr]
 
     def reply(self, code: StatusCode, message: str, body: bytes | None, status: int | None = None) -> None:
         """Counts, logs and sends an answer, or a refusal where `body` is None; `status`: another than that of the code."""
-        fields = {"request_id": self.identifier, "protocol": "rest", **self.log_fields()}
-        self.bounds.watch.ended(fields, code, time.monotonic() - self._started_s, message)
+        if self._is_answered:
+            return
+        self._is_answered = True
+        self._count(code, message)
+        content = body if body is not None else self.error_body(code, message)
         self.set_status(status or http_status(code), "Client Closed Request" if http_status(code) == 499 else None)
         self.set_header("Content-Type", JSON)
+        self.set_header("Content-Length", str(len(content)))
         self.set_header(REQUEST_ID, self.identifier)
-        self.finish(body if body is not None else self.error_body(code, message))
+        self.bounds.open.hold(len(content))
+        self._num_held += len(content)
+        self.write(content)
+        self._sent = self.finish() if self._is_read or self.request.method not in ("GET", "POST") else self.flush()
+
+    def _count(self, code: StatusCode, message: str) -> None:
+        fields = {"request_id": self.identifier, "protocol": "rest", **self.log_fields()}
+        self.bounds.watch.ended(fields, code, time.monotonic() - self._started_s, message)
+
+    def on_finish(self) -> None:
+        """Gives back what the request held."""
+        self._release()
+
+    def on_connection_close(self) -> None:
+        """Gives back what the request held: its client is gone, or was too slow."""
+        super().on_connection_close()
+        if not self._is_answered and not self._is_busy:
+            self._is_answered = True
+            self._count(StatusCode.CANCELLED, f"{len(self.body)} bytes of the body came, then no more.")
+        self._release()
+
+    def _release(self) -> None:
+        if not self._is_busy:  # Otherwise a thread still reads the body, or the client the answer.
+            held, self._num_held, self.body = self._num_held, 0, bytearray()
+            self.bounds.open.give_back(held)
+            self.bounds.open.remove(self)
 
 
 class HttpPort:
@@ -131,15 +220,23 @@ class HttpPort:
         port: 0: a free one.
         option: what names another port, for the error.
         context: for TLS; None: plain.
+        error_body: makes the body of an answer to a connection too many.
 
     Raises:
         ServingError: UNAVAILABLE: the port can't be used.
     """
 
     def __init__(
-        self, routes: Sequence[Any], bounds: HttpBounds, host: str, port: int, option: str, context: ssl.SSLContext | None = None
+        self,
+        routes: Sequence[Any],
+        bounds: HttpBounds,
+        host: str,
+        port: int,
+        option: str,
+        context: ssl.SSLContext | None = None,
+        error_body: ErrorBody = plain_error,
     ) -> None:
-        self._bounds, self._context = bounds, context
+        self._bounds, self._context, self._error_body = bounds, context, error_body
         self._application = Application(list(routes), log_function=lambda handler: None, default_host=None)
         try:
             self._sockets = bind_sockets(port, host, family=socket.AF_UNSPEC)
@@ -164,23 +261,25 @@ class HttpPort:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = HTTPServer(
+        server = BoundedConnections(
             self._application,
+            self._bounds.max_connections,
+            self._error_body,
             ssl_options=self._context,
             idle_connection_timeout=_IDLE_S,
             body_timeout=_IDLE_S,
             max_header_size=_MAX_HEADER_BYTES,
-            max_body_size=2**62,  # Bodies are counted where a refusal can be answered in the API's own form.
+            max_body_size=_MAX_PAGE_BODY,
         )
         server.add_sockets(self._sockets)
         self._is_ready.set()
         await self._stop.wait()
         server.stop()
-        await asyncio.get_running_loop().run_in_executor(None, self._bounds.watch.in_flight.wait_until_idle, self._grace_s)
+        await self._bounds.open.end(self._grace_s, _LINGER_S)
         await server.close_all_connections()
 
     def stop(self, grace_s: float) -> None:
-        """Takes no new connections, and gives requests that are being answered time to end."""
+        """Takes no new connections and no new requests, gives open ones time to end, and refuses those that are left."""
         self._grace_s = grace_s
         loop = self._loop
         if loop:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from serving.grpc_calls import GrpcPort
 from serving.http_port import HttpPort
 
@@ -39,5 +41,7 @@ class Ports:
 
     def stop(self, grace_s: float) -> None:
         """Takes no new requests, and gives those that are being answered time to end."""
+        rest = threading.Thread(target=self._rest.stop, args=(grace_s,), name="stop-rest")
+        rest.start()  # Both at once: the time to end is one time, whichever protocol asks.
         self._grpc.stop(grace_s)
-        self._rest.stop(grace_s)
+        rest.join()

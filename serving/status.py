@@ -32,12 +32,13 @@ class ServingError(AisleError):
     Args:
         code: what gRPC clients see.
         message: one line.
+        status: what HTTP clients see; None: TensorFlow Serving's for the code.
     """
 
-    def __init__(self, code: StatusCode, message: str) -> None:
+    def __init__(self, code: StatusCode, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.code = code
-        self.http_status = http_status(code)  # type: ignore[misc]
+        self.http_status = status or http_status(code)  # type: ignore[misc]
 
 
 def http_status(code: StatusCode) -> int:

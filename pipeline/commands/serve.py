@@ -53,6 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(parser, "tensorflow-inter-op-parallelism", type=int, default=0, metavar="N", help="operations at a time (default: all cores)")
     _add(parser, "max-message-bytes", type=positive, default=64_000_000, metavar="N", help="of one request (default 64000000)")
     _add(parser, "max-in-flight", type=positive, default=64, metavar="N", help="requests answered at a time; more are refused (default 64)")
+    _add(
+        parser,
+        "max-body-bytes",
+        type=positive,
+        default=512_000_000,
+        metavar="N",
+        help="of open REST requests, together (default 512000000)",
+    )
+    _add(parser, "max-connections", type=positive, default=512, metavar="N", help="of REST, open at a time; more are refused (default 512)")
     _add(parser, "grace-seconds", type=float, default=30.0, metavar="S", help="requests have to end after a stop (default 30)")
     _add(parser, "log-requests", choices=_SHARES, default="all", help="which requests get a line in the log (default all)")
     parser.add_argument("--json", action="store_true", help="write the addresses and models as one JSON object")
@@ -121,6 +130,8 @@ def _server(args: argparse.Namespace, name: str, base_path: Path | None) -> Any:
         rest_api_timeout_in_ms=args.rest_api_timeout_in_ms,
         max_message_bytes=args.max_message_bytes,
         max_in_flight=args.max_in_flight,
+        max_body_bytes=args.max_body_bytes,
+        max_connections=args.max_connections,
         grace_s=args.grace_seconds,
         log_requests=args.log_requests,
     )

@@ -26,7 +26,7 @@ _MAX_RANK = 8
 _INT64 = range(-(2**63), 2**63)
 
 
-def parsed(body: bytes) -> dict[str, Any]:
+def parsed(body: bytes | bytearray) -> dict[str, Any]:
     """Returns the object in a request's body; NaN and Infinity are numbers, as in TensorFlow Serving.
 
     Raises:

@@ -10,14 +10,15 @@ from typing import Any
 import orjson
 from google.protobuf import json_format
 from grpc import StatusCode
-from tornado.web import RequestHandler
+from tornado.web import RequestHandler, stream_request_body
 
-from serving.http_port import JSON, HttpBounds, HttpPort, WorkHandler
+from serving.http_port import JSON, HttpBounds, HttpPort, WorkHandler, plain_error
 from serving.model_server.grpc_server import SIGNATURE_DEF, Front, metadata_of, status_of
 from serving.model_server.inference import signature_of
 from serving.model_server.json_tensors import examples_input, parsed, predict_inputs, predict_response, results_response, signature_name
 from serving.model_server.metrics import CONTENT_TYPE
 from serving.model_server.model_manager import Target
+from serving.open_requests import OpenRequests
 from serving.status import invalid
 
 _ROUTE = re.compile(
@@ -27,7 +28,7 @@ _ROUTE = re.compile(
 )
 
 
-def answer(front: Front, method: str, path: str, body: bytes, deadline_s: float | None) -> bytes:
+def answer(front: Front, method: str, path: str, body: bytes | bytearray, deadline_s: float | None) -> bytes:
     """Returns the JSON that answers a request.
 
     Raises:
@@ -53,7 +54,7 @@ def _json(message: Any) -> bytes:
     return text.encode()
 
 
-def _predict(front: Front, target: Target, body: bytes, deadline_s: float | None) -> bytes:
+def _predict(front: Front, target: Target, body: bytes | bytearray, deadline_s: float | None) -> bytes:
     request = parsed(body)
     with front.inference.models.borrow(target) as loaded:
         signature = signature_of(loaded, signature_name(request), StatusCode.INVALID_ARGUMENT)
@@ -62,7 +63,7 @@ def _predict(front: Front, target: Target, body: bytes, deadline_s: float | None
     return predict_response(found.outputs, form)
 
 
-def _infer(front: Front, target: Target, verb: str, body: bytes, deadline_s: float | None) -> bytes:
+def _infer(front: Front, target: Target, verb: str, body: bytes | bytearray, deadline_s: float | None) -> bytes:
     request = parsed(body)
     call = front.inference.classify if verb == ":classify" else front.inference.regress
     with front.inference.models.borrow(target) as loaded:
@@ -96,7 +97,7 @@ class _Models(WorkHandler):
         self._front = front
 
     def work(self, deadline_s: float) -> bytes:
-        return answer(self._front, self.request.method or "", self.request.path, bytes(self.body), deadline_s)
+        return answer(self._front, self.request.method or "", self.request.path, self.body, deadline_s)
 
     def log_fields(self) -> dict[str, str]:
         path = self.request.path
@@ -104,7 +105,7 @@ class _Models(WorkHandler):
         return {"api": _api(self.request.method or "", path), "model": route["name"][:200] if route else ""}
 
     def error_body(self, code: StatusCode, message: str) -> bytes:
-        return orjson.dumps({"error": message})
+        return plain_error(code, message)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Keeps TensorFlow Serving's shape for what the HTTP library refuses by itself, such as a method."""
@@ -112,32 +113,58 @@ class _Models(WorkHandler):
         self.finish(orjson.dumps({"error": f"{self.request.method} {self.request.path[:200]}: {self._reason}"}))
 
 
+@stream_request_body
 class _Unknown(RequestHandler):
-    """A path outside the API."""
+    """A path outside the API. Bodies are read and forgotten: many clients look for an answer only once all is sent."""
+
+    def initialize(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
 
     def prepare(self) -> None:
+        self.request.connection.set_max_body_size(self._max_bytes)  # type: ignore[union-attr]
+
+    def data_received(self, chunk: bytes) -> None:
+        pass
+
+    def _refuse(self, *_: str) -> None:
         self.set_status(404)
         self.set_header("Content-Type", JSON)
         self.finish(orjson.dumps({"error": f"there is nothing at {self.request.path[:200]}. The API is below /v1/models/."}))
 
+    get = head = post = put = patch = delete = options = _refuse
 
-def rest_port(
-    front: Front, host: str, port: int, metrics_path: str, context: ssl.SSLContext | None = None, timeout_s: float = 30.0
-) -> HttpPort:
+
+def rest_bounds(front: Front, timeout_s: float, max_body_bytes: int, max_connections: int) -> HttpBounds:
+    """Returns what REST requests share.
+
+    Args:
+        front: what answers.
+        timeout_s: a request may take; DEADLINE_EXCEEDED where it waits longer for its turn.
+        max_body_bytes: of all bodies that are being received or answered.
+        max_connections: open at a time.
+    """
+    executor = ThreadPoolExecutor(front.watch.in_flight.limit, "rest")
+    return HttpBounds(front.watch, front.max_bytes, timeout_s, executor, OpenRequests(max_body_bytes), max_connections)
+
+
+def rest_port(front: Front, bounds: HttpBounds, host: str, port: int, metrics_path: str, context: ssl.SSLContext | None = None) -> HttpPort:
     """Returns the REST API on one port, not started yet.
 
     Args:
         front: what answers.
+        bounds: what requests share.
         host: to listen on.
         port: 0: a free one.
         metrics_path: where Prometheus finds the metrics; empty: nowhere.
         context: for TLS; None: plain.
-        timeout_s: a request may take; DEADLINE_EXCEEDED where it waits longer for its turn.
 
     Raises:
         ServingError: UNAVAILABLE: the port can't be used.
     """
-    bounds = HttpBounds(front.watch, front.max_bytes, timeout_s, ThreadPoolExecutor(front.watch.in_flight.limit, "rest"))
     metrics: list[Any] = [(re.escape(metrics_path), _Metrics, {"front": front})] if metrics_path else []
-    routes = [*metrics, (r"(?i)/v1/.*", _Models, {"bounds": bounds, "front": front}), (r".*", _Unknown)]
+    routes = [
+        *metrics,
+        (r"(?i)/v1/.*", _Models, {"bounds": bounds, "front": front}),
+        (r".*", _Unknown, {"max_bytes": front.max_bytes}),
+    ]
     return HttpPort(routes, bounds, host, port, "--rest-api-port", context)

@@ -13,6 +13,7 @@ from typing import Any
 from grpc import StatusCode
 
 from schemas.errors import SettingsError
+from serving.bounded_connections import MAX_CONNECTIONS
 from serving.in_flight import InFlight
 from serving.model_server.batching import Batcher
 from serving.model_server.config_files import check_below, models_of, read_batching, read_metrics_path, read_models
@@ -21,10 +22,11 @@ from serving.model_server.inference import Inference
 from serving.model_server.metrics import Metrics
 from serving.model_server.model_config import ModelConfig
 from serving.model_server.model_manager import Loaded, ModelManager
-from serving.model_server.rest_server import rest_port
+from serving.model_server.rest_server import rest_bounds, rest_port
 from serving.model_server.saved_model import SavedModel, Threads
 from serving.model_server.versions import RetryPolicy
 from serving.model_server.warmup import warm_up
+from serving.open_requests import MAX_BYTES
 from serving.ports import LOCALHOST, Ports, bracketed
 from serving.request_log import ALL, RequestLog
 from serving.request_watch import RequestWatch
@@ -59,6 +61,8 @@ class ServerOptions:
         rest_api_timeout_in_ms: a REST request may wait.
         max_message_bytes: of a request.
         max_in_flight: requests answered at a time; more are refused.
+        max_body_bytes: that bodies of REST requests, and answers their clients haven't read yet, may hold together.
+        max_connections: of REST, open at a time; more are refused.
         grace_s: requests have to end when the server stops.
         log_requests: `all`, `errors` or `none`.
     """
@@ -82,6 +86,8 @@ class ServerOptions:
     rest_api_timeout_in_ms: int = 30_000
     max_message_bytes: int = 64_000_000
     max_in_flight: int = 64
+    max_body_bytes: int = MAX_BYTES
+    max_connections: int = MAX_CONNECTIONS
     grace_s: float = 30.0
     log_requests: str = ALL
 
@@ -100,6 +106,11 @@ class ModelServer:
     def __init__(self, options: ServerOptions) -> None:
         if options.batching_parameters_file and not options.enable_batching:
             raise SettingsError("--batching-parameters-file says how to batch, but nothing is batched. Add --enable-batching.")
+        if options.max_body_bytes < options.max_message_bytes:
+            raise SettingsError(
+                f"--max-body-bytes {options.max_body_bytes} is less than --max-message-bytes {options.max_message_bytes}, "
+                "so that a request alone could be too large. Raise the first or lower the second."
+            )
         self._options = options
         self._configs = list(options.models) if options.model_config_file is None else read_models(options.model_config_file)
         # A reload may name what the server was started for and what lies beside it, and no other file of this machine.
@@ -116,8 +127,10 @@ class ModelServer:
         context = tls.http_context() if tls else None
         grpc = grpc_port(front, self._allowed, f"{bracketed(options.host)}:{options.port}", tls.grpc_credentials() if tls else None)
         metrics_path = read_metrics_path(options.monitoring_config_file)
-        timeout_s = options.rest_api_timeout_in_ms / 1000
-        rest = rest_port(front, options.host, options.rest_api_port, metrics_path, context, timeout_s)
+        self.rest_bounds = bounds = rest_bounds(
+            front, options.rest_api_timeout_in_ms / 1000, options.max_body_bytes, options.max_connections
+        )
+        rest = rest_port(front, bounds, options.host, options.rest_api_port, metrics_path, context)
         self._ports = Ports(grpc, rest, options.host, tls is not None)
         self.grpc_address, self.rest_address = self._ports.grpc_address, self._ports.rest_address
 
