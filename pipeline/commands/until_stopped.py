@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -10,10 +11,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pipeline.commands.options import write_note
+from serving.in_flight import InFlight
 
 
 class Server(Protocol):
     """What can be started and stopped."""
+
+    @property
+    def in_flight(self) -> InFlight:
+        """The requests that are being answered."""
 
     def start(self) -> None:
         """Takes requests from now on."""
@@ -35,7 +41,16 @@ def serve_until_stopped(server: Server, say: Callable[[], None]) -> int:
         write_note("stopping: requests that are being answered may end ...")
     finally:
         server.stop()
+    if server.in_flight.count:
+        _end_at_once(server.in_flight.count)
     return 0
+
+
+def _end_at_once(num_running: int) -> None:
+    """Ends the program although threads are at work that nobody waits for any more; Python itself would wait for them."""
+    write_note(f"stopped: {num_running} requests took longer than the grace and were cut off.")
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def port(text: str) -> int:

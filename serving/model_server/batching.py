@@ -20,6 +20,7 @@ from serving.status import ServingError, invalid
 
 Arrays = Mapping[str, Array]
 Call = Callable[[Arrays], dict[str, Array]]
+_JOIN_S = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -132,12 +133,12 @@ class Batcher:
         return tasks
 
     def close(self) -> None:
-        """Runs what is waiting and ends the threads."""
+        """Runs what is waiting and ends the threads, but waits for those a few seconds only: a call may never return."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            thread.join(_JOIN_S)
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:

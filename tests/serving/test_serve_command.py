@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -17,13 +20,15 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from pipeline.cli import main
 from tests.serving.test_protocols import ROWS, asked
+from tests.serving.test_swaps import until
 
 ROOT = Path(__file__).parents[2]
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
 
 
 @pytest.fixture
-def program(base_path):
+def program(base_path, request):
+    """The program with a free port for each protocol; a parameter holds more of its options."""
     command = [
         sys.executable,
         "-m",
@@ -34,6 +39,7 @@ def program(base_path):
         str(base_path),
         "--port=0",
         "--rest_api_port=0",
+        *getattr(request, "param", ()),
     ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | QUIET)
     yield process
@@ -68,6 +74,63 @@ def test_the_program_serves_until_it_is_told_to_stop_and_ends_what_it_began(prog
     (mine,) = [row for row in rows if row.get("request_id") == "mine"]
     assert (mine["api"], mine["model"], mine["status"], mine["protocol"]) == ("Predict", "tiny", "OK", "grpc")
     assert mine["ms"] >= 0
+
+
+def half_sent(address, body):
+    """Returns a connection on which half of a Predict request is sent."""
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    connection.putrequest("POST", "/v1/models/tiny:predict")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[: len(body) // 2])
+    return connection
+
+
+def page(address):
+    with urllib.request.urlopen(f"{address}/monitoring/prometheus/metrics") as answer:
+        return answer.read().decode()
+
+
+def stopping(program):
+    """Tells the program to stop, and waits until it says that it does."""
+    program.send_signal(signal.SIGTERM)
+    while "stopping" not in program.stderr.readline():
+        pass
+
+
+@pytest.mark.slow
+def test_a_request_that_is_half_sent_at_the_stop_may_be_sent_to_its_end(program):
+    address, body = json.loads(program.stdout.readline())["rest"], json.dumps({"instances": [[1, 2]]}).encode()
+    with (
+        closing(http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)) as idle,
+        closing(half_sent(address, body)) as half,
+    ):
+        idle.request("GET", "/v1/models/tiny")
+        assert idle.getresponse().read()
+        stopping(program)
+        time.sleep(0.5)
+        idle.request("POST", "/v1/models/tiny:predict", body)
+        response = idle.getresponse()
+        assert (response.status, json.load(response)["error"][:27]) == (503, "the server is shutting down")
+        half.send(body[len(body) // 2 :])
+        assert json.load(half.getresponse()) == {"predictions": [{"version": 2, "y": [2.0, 4.0]}]}
+    assert program.wait(60) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [["--grace-seconds=0.5"]], indirect=True)
+def test_a_request_that_is_half_sent_when_the_grace_ends_is_told_so(program):
+    addresses, body = json.loads(program.stdout.readline()), json.dumps({"instances": [[1, 2]]}).encode()
+    with closing(half_sent(addresses["rest"], body)) as half, grpc.insecure_channel(addresses["grpc"]) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        stub.Predict(asked("slow", steps=np.array([1])))
+        long = stub.Predict.future(asked("slow", steps=np.array([10_000_000])))
+        until(lambda: "aisle_serving_in_flight 1.0" in page(addresses["rest"]))
+        stopping(program)
+        answer = half.getresponse()
+        assert (answer.status, answer.getheader("Connection")) == (503, "close")
+        assert "the server is shutting down" in json.load(answer)["error"]
+        assert long.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+    assert program.wait(20) == 0  # Although the model would compute on for minutes.
 
 
 @pytest.mark.parametrize(
