@@ -24,10 +24,9 @@ from serving.bounded_connections import MAX_CONNECTIONS, BoundedConnections, Err
 from serving.open_requests import OpenRequests
 from serving.request_log import REQUEST_ID, request_id
 from serving.request_watch import RequestWatch, failure
-from serving.status import ServingError, http_status
+from serving.status import TOO_LARGE, ServingError, http_status
 
 JSON = "application/json"
-TOO_LARGE = 413
 _IDLE_S = 60.0
 _SEND_S = 120.0
 _LINGER_S = 1.0

@@ -23,6 +23,8 @@ _HTTP = {
     StatusCode.UNAVAILABLE: 503,
     StatusCode.DEADLINE_EXCEEDED: 504,
 }
+# For what would be too much at any time, where 429 says to try again.
+TOO_LARGE = 413
 _BY_NUMBER = {int(code.value[0]): code for code in StatusCode}  # type: ignore[index]
 
 

@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(parser, "tensorflow-intra-op-parallelism", type=int, default=0, metavar="N", help="threads of one operation (default: all cores)")
     _add(parser, "tensorflow-inter-op-parallelism", type=int, default=0, metavar="N", help="operations at a time (default: all cores)")
     _add(parser, "max-message-bytes", type=positive, default=64_000_000, metavar="N", help="of one request (default 64000000)")
+    _add(parser, "max-answer-bytes", type=positive, default=64_000_000, metavar="N", help="of one answer, about (default 64000000)")
     _add(parser, "max-in-flight", type=positive, default=64, metavar="N", help="requests answered at a time; more are refused (default 64)")
     _add(
         parser,
@@ -129,6 +130,7 @@ def _server(args: argparse.Namespace, name: str, base_path: Path | None) -> Any:
         tensorflow_inter_op_parallelism=args.tensorflow_inter_op_parallelism,
         rest_api_timeout_in_ms=args.rest_api_timeout_in_ms,
         max_message_bytes=args.max_message_bytes,
+        max_answer_bytes=args.max_answer_bytes,
         max_in_flight=args.max_in_flight,
         max_body_bytes=args.max_body_bytes,
         max_connections=args.max_connections,

@@ -13,9 +13,18 @@ from grpc import StatusCode
 from tornado.web import RequestHandler, stream_request_body
 
 from serving.http_port import JSON, HttpBounds, HttpPort, WorkHandler, plain_error
+from serving.model_server.answer_size import check_json
 from serving.model_server.grpc_server import SIGNATURE_DEF, Front, metadata_of, status_of
 from serving.model_server.inference import signature_of
-from serving.model_server.json_tensors import examples_input, parsed, predict_inputs, predict_response, results_response, signature_name
+from serving.model_server.json_tensors import (
+    ROWS,
+    examples_input,
+    parsed,
+    predict_inputs,
+    predict_response,
+    results_response,
+    signature_name,
+)
 from serving.model_server.metrics import CONTENT_TYPE
 from serving.model_server.model_manager import Target
 from serving.open_requests import OpenRequests
@@ -60,6 +69,7 @@ def _predict(front: Front, target: Target, body: bytes | bytearray, deadline_s: 
         signature = signature_of(loaded, signature_name(request), StatusCode.INVALID_ARGUMENT)
         form, inputs = predict_inputs(request, signature)
         found = front.inference.predict(loaded, signature.name, inputs, deadline_s=deadline_s)
+    check_json(signature, found.outputs, form == ROWS, front.inference.max_answer_bytes)
     return predict_response(found.outputs, form)
 
 

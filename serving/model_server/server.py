@@ -15,6 +15,7 @@ from grpc import StatusCode
 from schemas.errors import SettingsError
 from serving.bounded_connections import MAX_CONNECTIONS
 from serving.in_flight import InFlight
+from serving.model_server.answer_size import MAX_ANSWER_BYTES
 from serving.model_server.batching import Batcher
 from serving.model_server.config_files import check_below, models_of, read_batching, read_metrics_path, read_models
 from serving.model_server.grpc_server import Front, grpc_port
@@ -60,6 +61,7 @@ class ServerOptions:
         tensorflow_inter_op_parallelism: operations at a time; 0: all cores.
         rest_api_timeout_in_ms: a REST request may wait.
         max_message_bytes: of a request.
+        max_answer_bytes: of an answer; a request for more is refused, before the model runs where its signature tells.
         max_in_flight: requests answered at a time; more are refused.
         max_body_bytes: that bodies of REST requests, and answers their clients haven't read yet, may hold together.
         max_connections: of REST, open at a time; more are refused.
@@ -85,6 +87,7 @@ class ServerOptions:
     tensorflow_inter_op_parallelism: int = 0
     rest_api_timeout_in_ms: int = 30_000
     max_message_bytes: int = 64_000_000
+    max_answer_bytes: int = MAX_ANSWER_BYTES
     max_in_flight: int = 64
     max_body_bytes: int = MAX_BYTES
     max_connections: int = MAX_CONNECTIONS
@@ -120,7 +123,7 @@ class ModelServer:
         self.in_flight = InFlight(options.max_in_flight)
         metrics = Metrics(self.models.served, lambda: self.in_flight.count)
         self._batcher = _batcher(options, metrics.observe_batch)
-        self.inference = Inference(self.models, self._batcher)
+        self.inference = Inference(self.models, self._batcher, options.max_answer_bytes)
         watch = RequestWatch(self.in_flight, RequestLog(options.log_requests), metrics.observe_request)
         front = Front(self.inference, watch, metrics, options.max_message_bytes, self.models.reload)
         tls = read_tls(options.ssl_config_file) if options.ssl_config_file else None
