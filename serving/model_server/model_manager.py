@@ -7,15 +7,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from grpc import StatusCode
 
-from serving.model_server.model_config import SPECIFIC, ModelConfig, check_configs, versions_on_disk
+from serving.model_server.model_config import SPECIFIC, ModelConfig, check_configs, listed, versions_on_disk
 from serving.model_server.saved_model import SavedModel
-from serving.model_server.version_folder import Contents, FailedFolders, check_unchanged, contents_of
+from serving.model_server.version_folder import FailedFolders, check_unchanged, contents_of
 from serving.model_server.versions import RetryPolicy, State, VersionState, to_load, to_unload
 from serving.status import ServingError, invalid
 
@@ -104,7 +104,7 @@ class ModelManager:
         request = _Reload(configs)
         with self._lock:
             if self._is_closed:
-                raise ServingError(StatusCode.UNAVAILABLE, "the server is shutting down.")
+                raise _shutting_down()
             self._reloads.append(request)
         self._wake.set()
         if not request.done.wait(timeout_s):
@@ -141,7 +141,7 @@ class ModelManager:
         elif version is None:
             version = max(versions, default=None)
         if version is None or version not in versions:
-            told = ", ".join(map(str, sorted(versions))) or "none"
+            told = listed(versions)
             asked = f"version {version} of model" if version is not None else "model"
             raise ServingError(StatusCode.NOT_FOUND, f"{asked} {target.name!r} isn't served. Available versions: {told}.")
         return versions[version]
@@ -192,6 +192,10 @@ class ModelManager:
             self._is_closed = True
             self._retired += [loaded for versions in self._available.values() for loaded in versions.values()]
             self._available.clear()
+            waiting, self._reloads = self._reloads, []
+        for request in waiting:
+            request.error = _shutting_down()
+            request.done.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -220,6 +224,9 @@ class ModelManager:
             except ServingError as error:
                 request.error = error
                 log.warning("reload refused=%s", error)
+            except Exception:  # Whoever asked must not wait for ever.
+                log.exception("reload failed")
+                request.error = ServingError(StatusCode.INTERNAL, "the server failed; its log says more.")
             request.done.set()
         if not self._is_closed and self._poll_s:
             self._read_again()
@@ -235,34 +242,50 @@ class ModelManager:
             log.warning("reload refused=%s", error)
 
     def _apply(self, configs: Sequence[ModelConfig]) -> None:
+        """Puts all of it in force in one step; until then requests, labels and states are those of before."""
         check_configs(configs)
+        folders = {config.name: _wanted_folders(config) for config in configs}
+        for config in configs:
+            _check_labels(config, folders[config.name])
+        staged: list[Loaded] = []
+        before = {name: dict(states) for name, states in self._states.items()}
         try:
             for config in configs:
-                self._load_all(config)
+                self._stage(config.name, folders[config.name], staged)
+            self._commit(configs, staged)
+        except BaseException:
             with self._lock:
-                for config in configs:
-                    _check_labels(config, self._available.get(config.name, {}))
-                self._configs = {config.name: config for config in configs}
-        finally:  # After a refusal, too: what was loaded for nothing goes.
-            for name in list(self._states):
-                self._unload_unwanted(name)
+                self._states = before
+            for loaded in staged:  # Nobody knows of them.
+                loaded.model.close()
+            raise
+        for name in list(self._states):
+            self._unload_unwanted(name)
         log.info("configured models=%s", self.served())
 
-    def _load_all(self, config: ModelConfig) -> None:
-        found = versions_on_disk(config.base_path)
-        wanted = config.policy.wanted(found)
-        missing = set(config.policy.versions) - wanted if config.policy.kind == SPECIFIC else set()
-        if missing or not wanted:
-            which = f"version {', '.join(map(str, sorted(missing)))}" if missing else "a version"
-            raise ServingError(
-                StatusCode.NOT_FOUND, f"{config.base_path}: there is no folder of {which}. Found: {', '.join(map(str, found)) or 'none'}."
-            )
-        for version in sorted(wanted, reverse=True):
-            loaded = self._available.get(config.name, {}).get(version)
-            if loaded is None or loaded.folder != found[version]:
-                state = self._load(config.name, version, found[version])
-                if state.code != StatusCode.OK:
-                    raise ServingError(state.code, state.message)
+    def _stage(self, name: str, folders: Mapping[int, Path], staged: list[Loaded]) -> None:
+        """Loads the versions that aren't available, or are from elsewhere, into `staged`."""
+        for version, folder in sorted(folders.items(), reverse=True):
+            loaded = self._available.get(name, {}).get(version)
+            if loaded is None:
+                self._set(name, version, VersionState(State.LOADING))
+            if loaded is None or loaded.folder != folder:
+                staged.append(self._whole(name, version, folder))
+
+    def _commit(self, configs: Sequence[ModelConfig], staged: Sequence[Loaded]) -> None:
+        with self._lock:
+            if self._is_closed:
+                raise _shutting_down()
+            for loaded in staged:
+                self._publish(loaded)
+            self._configs = {config.name: config for config in configs}
+
+    def _publish(self, loaded: Loaded) -> None:
+        """Makes a version available, in place of one of the same number; the lock is held."""
+        old = self._available.setdefault(loaded.name, {}).pop(loaded.version, None)
+        self._retired += [old] if old else []
+        self._available[loaded.name][loaded.version] = loaded
+        self._states.setdefault(loaded.name, {})[loaded.version] = VersionState(State.AVAILABLE)
 
     def _follow_disk(self) -> None:
         for config in self.configs():
@@ -288,36 +311,34 @@ class ModelManager:
             ):
                 self._set(name, version, VersionState(State.END, state.code, state.message))
 
-    def _load(self, name: str, version: int, folder: Path) -> VersionState:
+    def _load(self, name: str, version: int, folder: Path) -> None:
+        """Makes a version available, or takes note of why it can't be."""
         before = self._states.get(name, {}).get(version, VersionState(State.START))
-        if before.state != State.AVAILABLE:
-            self._set(name, version, VersionState(State.LOADING, attempts=before.attempts))
+        self._set(name, version, VersionState(State.LOADING, attempts=before.attempts))
+        try:
+            loaded = self._whole(name, version, folder)
+        except ServingError as error:
+            self._set(name, version, self._retry.failed(before, error.code, str(error), time.monotonic()))
+            return
+        with self._lock:
+            self._publish(loaded)
+
+    def _whole(self, name: str, version: int, folder: Path) -> Loaded:
+        """Returns a version in memory, unless somebody wrote to its folder meanwhile."""
         started_s, contents = time.monotonic(), contents_of(folder)
         try:
-            loaded = self._load_whole(name, version, folder, contents)
+            loaded = self._load_model(name, version, folder)
+            try:
+                check_unchanged(folder, contents)
+            except ServingError:
+                loaded.model.close()
+                raise
         except ServingError as error:
             self._failed.failed(folder, contents)
-            state = self._retry.failed(before, error.code, str(error), time.monotonic())
-            if before.state != State.AVAILABLE:
-                self._set(name, version, state)
             log.error("load model=%s version=%d failed=%s", name, version, error)
-            return state
-        self._failed.loaded(folder)
-        with self._lock:
-            old = self._available.setdefault(name, {}).pop(version, None)
-            self._retired += [old] if old else []
-            self._available[name][version] = loaded
-        self._set(name, version, VersionState(State.AVAILABLE))
-        log.info("load model=%s version=%d seconds=%.2f", name, version, time.monotonic() - started_s)
-        return VersionState(State.AVAILABLE)
-
-    def _load_whole(self, name: str, version: int, folder: Path, contents: Contents) -> Loaded:
-        loaded = self._load_model(name, version, folder)
-        try:
-            check_unchanged(folder, contents)
-        except ServingError:
-            loaded.model.close()
             raise
+        self._failed.loaded(folder)
+        log.info("load model=%s version=%d seconds=%.2f", name, version, time.monotonic() - started_s)
         return loaded
 
     def _set(self, name: str, version: int, state: VersionState) -> None:
@@ -351,11 +372,29 @@ class ModelManager:
             log.info("unload model=%s version=%d", loaded.name, loaded.version)
 
 
-def _check_labels(config: ModelConfig, available: Mapping[int, Loaded]) -> None:
+def _wanted_folders(config: ModelConfig) -> dict[int, Path]:
+    """Returns the versions that a configuration asks for with their folders.
+
+    Raises:
+        ServingError: NOT_FOUND: one that it names isn't on disk, or none is.
+    """
+    found = versions_on_disk(config.base_path)
+    wanted = config.policy.wanted(found)
+    missing = set(config.policy.versions) - wanted if config.policy.kind == SPECIFIC else set()
+    if missing or not wanted:
+        which = f"version {listed(missing)}" if missing else "a version"
+        raise ServingError(StatusCode.NOT_FOUND, f"{config.base_path}: there is no folder of {which}. Found: {listed(found)}.")
+    return {version: found[version] for version in wanted}
+
+
+def _check_labels(config: ModelConfig, wanted: Collection[int]) -> None:
     for label, version in config.labels.items():
-        if version not in available:
-            told = ", ".join(map(str, sorted(available))) or "none"
+        if version not in wanted:
             raise ServingError(
                 StatusCode.FAILED_PRECONDITION,
-                f"{config.name}: label {label!r} names version {version}, which isn't available. Available: {told}.",
+                f"{config.name}: label {label!r} names version {version}, which isn't available. Available: {listed(wanted)}.",
             )
+
+
+def _shutting_down() -> ServingError:
+    return ServingError(StatusCode.UNAVAILABLE, "the server is shutting down.")

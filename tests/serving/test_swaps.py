@@ -1,5 +1,7 @@
 """Versions come, go and come back under load, by the disk and by reload requests, and no request fails for it."""
 
+import contextlib
+import logging
 import os
 import shutil
 import threading
@@ -179,6 +181,102 @@ def test_a_reload_that_cant_be_done_changes_nothing(start, base_path):
         found, details = refusal(client.models.HandleReloadConfigRequest, request)
         assert (found, message in details) == (code, True), details
         assert answering_version(client) == answering_version(client, label="stable") == 1
+
+
+def test_what_no_configuration_can_hold_is_an_invalid_argument_and_no_traceback(start, base_path, caplog):
+    client = start(ModelConfig("tiny", base_path, VersionPolicy("specific", versions=(1,)), {"stable": 1}))
+    logging.getLogger("serving").addHandler(caplog.handler)
+    (base_path.parent / "loop").symlink_to(base_path.parent / "loop")
+    wrong = [
+        (reload_of(f"{base_path}\0x", 1), "holds a NUL character"),
+        (reload_of(base_path.parent / "loop", 1), "goes round in a circle of links"),
+        (reload_of(base_path.parent / "loop" / "tiny", 1), "goes round in a circle of links"),
+        (reload_of(f"{base_path.parent}/{'a/' * 5_000}", 1), "a path has 4000 at most"),
+        (reload_of(base_path, 1, labels={"": 1}), "version label '' isn't one a request can hold"),
+        (reload_of(base_path, 1, labels={"a/b": 1}), "version label 'a/b' isn't one"),
+        (reload_of(base_path, 1, labels={"a" * 100_000: 1}), "isn't one a request can hold"),
+        (reload_of(base_path, 1, labels={str(number): 1 for number in range(1_001)}), "1001 labels, expected 1000 at most"),
+        (reload_of(base_path, 1, name="a\0b"), "name 'a\\x00b' isn't one"),
+        (reload_of(base_path, -1), "specific.versions holds -1"),
+        (reload_of(base_path, *range(100_000)), "names 100000 versions, expected 1000 at most"),
+    ]
+    for request, message in wrong:
+        code, details = refusal(client.models.HandleReloadConfigRequest, request)
+        assert (code, message in details) == (StatusCode.INVALID_ARGUMENT, True), details
+        assert len(details) < 1_000
+    assert answering_version(client) == answering_version(client, label="stable") == 1
+    assert states(client) == {1: "AVAILABLE"}
+    assert [record for record in caplog.records if record.exc_info] == []
+    logging.getLogger("serving").removeHandler(caplog.handler)
+
+
+def test_a_refused_reload_lets_nobody_see_what_it_loaded(start, base_path):
+    """The first model could be served, from another folder even; the second can't."""
+    client = start(ModelConfig("tiny", base_path, VersionPolicy("specific", versions=(1,)), {"stable": 1}))
+    write_tiny_model(base_path.parent / "other" / "1", 7)
+    shutil.copytree(base_path / "2", base_path.parent / "other" / "2")
+    request = reload_of(base_path.parent / "other", 1, 2)
+    broken = request.config.model_config_list.config.add(name="broken", base_path=str(base_path.parent / "broken"))
+    (base_path.parent / "broken" / "1").mkdir(parents=True)
+    (base_path.parent / "broken" / "1" / "saved_model.pb").write_bytes(b"nonsense")
+    stop, seen = threading.Event(), set()
+
+    def watch():
+        while not stop.is_set():
+            response = client.predict.Predict(asked(x=ROWS))
+            seen.add((response.model_spec.version.value, float(tf.make_ndarray(response.outputs["y"])[0, 0])))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    refused = [refusal(client.models.HandleReloadConfigRequest, request) for _ in range(3)]
+    stop.set()
+    thread.join()
+    assert all("can't be loaded" in details for _, details in refused), broken
+    assert seen == {(1, 1.0)}
+    assert states(client) == {1: "AVAILABLE"}
+    assert client.http("/v1/models/broken")[0] == 404
+
+
+def test_reloads_at_the_same_time_end_in_one_of_the_states_that_were_asked(start, base_path):
+    client = start(ModelConfig("tiny", base_path))
+    wanted = [((1,), {"stable": 1}), ((2,), {"stable": 2}), ((1, 2), {"stable": 1, "canary": 2}), ((1, 2), {"stable": 2, "canary": 1})]
+    for _ in range(5):
+        calls = [
+            client.models.HandleReloadConfigRequest.future(reload_of(base_path, *versions, labels=labels)) for versions, labels in wanted
+        ]
+        for call in calls:
+            call.result(timeout=60)
+        until(lambda: all(state in ("AVAILABLE", "END") for state in states(client).values()))
+        available = tuple(sorted(version for version, state in states(client).items() if state == "AVAILABLE"))
+        found = {}
+        for label in ("stable", "canary"):
+            with contextlib.suppress(grpc.RpcError):
+                found[label] = answering_version(client, label=label)
+        assert (available, found) in wanted
+
+
+def test_a_label_names_a_version_that_stays(start, base_path):
+    client = start(ModelConfig("tiny", base_path, VersionPolicy("all")))
+    code, details = refusal(client.models.HandleReloadConfigRequest, reload_of(base_path, 1, labels={"stable": 2}))
+    assert (code, "names version 2, which isn't available. Available: 1" in details) == (StatusCode.FAILED_PRECONDITION, True)
+
+
+def test_a_reload_that_waits_when_the_server_stops_is_told(start, base_path, monkeypatch):
+    client = start(ModelConfig("tiny", base_path, VersionPolicy("specific", versions=(1,))))
+    manager, load, is_loading = client.server.models, client.server.models._load_model, threading.Event()
+
+    def slow(*words):
+        is_loading.set()
+        time.sleep(1)
+        return load(*words)
+
+    monkeypatch.setattr(manager, "_load_model", slow)
+    first = client.models.HandleReloadConfigRequest.future(reload_of(base_path, 2))
+    assert is_loading.wait(20)
+    second = client.models.HandleReloadConfigRequest.future(reload_of(base_path, 1))
+    until(lambda: manager._reloads)
+    manager.close()
+    assert (first.exception().code(), second.exception().code()) == (StatusCode.UNAVAILABLE, StatusCode.UNAVAILABLE)
 
 
 def test_a_model_that_is_left_out_of_a_reload_is_gone_and_a_new_one_there(start, base_path):
