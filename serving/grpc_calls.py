@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from serving.request_log import REQUEST_ID, request_id
 from serving.request_watch import RequestWatch, failure
+from serving.shown_text import header_text
 from serving.status import ServingError
 
 _SPARE_THREADS = 16
@@ -50,7 +51,7 @@ def answered(
     watch.ended({"request_id": identifier, "protocol": "grpc", **fields}, code, time.monotonic() - started_s, message)
     context.set_trailing_metadata(((REQUEST_ID, identifier),))
     if response is None:
-        context.abort(code, message)
+        context.abort(code, header_text(message))
     return response
 
 

@@ -24,6 +24,7 @@ from serving.bounded_connections import MAX_CONNECTIONS, BoundedConnections, Err
 from serving.open_requests import OpenRequests
 from serving.request_log import REQUEST_ID, request_id
 from serving.request_watch import RequestWatch, failure
+from serving.shown_text import one_line
 from serving.status import TOO_LARGE, ServingError, http_status
 
 JSON = "application/json"
@@ -127,7 +128,7 @@ class WorkHandler(RequestHandler, ABC):
     def refuse(self, error: ServingError) -> None:
         """Answers with an error before the body is read or the work done; a request that has its answer keeps it."""
         self.set_header("Connection", "close")
-        self.reply(error.code, str(error), None, error.http_status)
+        self.reply(error.code, one_line(str(error)), None, error.http_status)
 
     async def get(self) -> None:
         """Answers."""

@@ -10,6 +10,7 @@ from grpc import StatusCode
 from schemas.errors import AisleError
 from serving.in_flight import InFlight
 from serving.request_log import RequestLog
+from serving.shown_text import one_line
 from serving.status import ServingError
 
 log = logging.getLogger(__name__)
@@ -36,10 +37,10 @@ class RequestWatch:
 
 
 def failure(error: Exception, identifier: str) -> tuple[StatusCode, str]:
-    """Returns the status and the message of an error. A bug keeps its traceback in the log; the client learns only where to look."""
+    """Returns the status of an error and its message in one line. A bug keeps its traceback in the log; clients learn where to look."""
     if isinstance(error, ServingError):
-        return error.code, str(error)
+        return error.code, one_line(str(error))
     if isinstance(error, AisleError):
-        return StatusCode.INTERNAL, str(error)
+        return StatusCode.INTERNAL, one_line(str(error))
     log.error("request_id=%s failed", identifier, exc_info=error)
     return StatusCode.INTERNAL, f"the server failed; its log says more at request_id {identifier}."

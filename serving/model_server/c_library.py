@@ -14,6 +14,7 @@ from grpc import StatusCode
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
+from serving.model_server.tensorflow_errors import message_of
 from serving.model_server.version_folder import check_variables
 from serving.status import ServingError, code_of_number
 
@@ -97,8 +98,7 @@ class _Status:
         """Raises what a call complained of, after the words of `what`."""
         number = _C.TF_GetCode(self.pointer)
         if number:
-            lines = _C.TF_Message(self.pointer).decode("utf-8", "replace").strip().splitlines()
-            raise ServingError(code_of_number(number), f"{what}: {lines[0][:500] if lines else 'no message'}")
+            raise ServingError(code_of_number(number), f"{what}: {message_of(_C.TF_Message(self.pointer))}")
 
 
 class CSession:

@@ -120,6 +120,26 @@ def test_a_wrong_request_gets_tensorflow_servings_code_and_the_way_out(client, n
     assert message in details
 
 
+def test_a_refusal_is_one_line_that_every_client_can_take(client):
+    """Where it repeats what a client wrote: gRPC's library takes no status whose message is larger than some thousand bytes."""
+    for letter, signature in (("a", ""), ("é", ""), ("\n", ""), ("\U0001f600", ""), ("\u202e", "x" * 9_000)):
+        code, details = refusal(client.predict.Predict, asked(signature, x=ROWS, **{letter * 9_000: ROWS}))
+        assert code in (StatusCode.INVALID_ARGUMENT, StatusCode.FAILED_PRECONDITION)
+        assert details.isprintable()
+        assert 300 < len(details) < 2_100
+    body = {"signature_name": "x\n" * 9_000, "instances": [1]}
+    status, found = client.http("/v1/models/tiny:predict", body)
+    assert (status, len(found["error"]) < 2_100, found["error"].isprintable()) == (400, True, True)
+
+
+def test_what_a_graph_says_of_a_value_is_told_whole_with_the_operation(client):
+    code, details = refusal(client.predict.Predict, asked("classify", inputs=[b"\xff" * 400]))
+    assert code == StatusCode.INVALID_ARGUMENT
+    assert "Could not parse example input, value: '\\xff\\xff" in details
+    assert details.endswith(" letters) (at ParseExample/ParseExampleV2)")
+    assert "\\xff" * 200 in details
+
+
 def test_a_message_above_the_limit_is_refused(client):
     code, _ = refusal(client.predict.Predict, asked(x=np.zeros((50_000, 2), np.float32)))
     assert code == StatusCode.RESOURCE_EXHAUSTED
