@@ -61,7 +61,8 @@ test-fast: setup ## the tests that take less than five seconds each
 test-fuzz: setup ## damage 10,000 files of every kind of input and read them; 0 crashes, 0 hangs; half an hour
 	nice $(BIN)/python -W ignore -m tests.fuzz $(ARGS)
 	nice $(BIN)/python -W ignore -m tests.fuzz.similarity_requests
-	AISLE_FUZZ_INPUTS=10000 $(BIN)/pytest tests/fuzz/test_odd_inputs.py
+	nice $(BIN)/python -W ignore -m tests.fuzz.serving_requests
+	AISLE_FUZZ_INPUTS=10000 $(BIN)/pytest tests/fuzz/test_odd_inputs.py tests/fuzz/test_serving_requests.py
 
 test-chaos: setup ## kill 50 runs at random moments and compare what comes out; OUT=FILE ARGS="--trials 5"; an hour
 	nice $(BIN)/python -m tests.chaos.kill_runs --out "$(OUT)" $(ARGS)

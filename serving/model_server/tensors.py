@@ -62,6 +62,8 @@ def array_of(proto: Any, name: str, max_bytes: int) -> Array:
             raise invalid(f"inputs.{name}: a tensor of shape {sizes} is larger than {max_bytes} bytes. Send it in parts.")
         if proto.dtype == types_pb2.DT_STRING and math.prod(sizes) > max(len(proto.string_val), _MAX_REPEATED_STRINGS):
             raise invalid(f"inputs.{name}: a tensor of shape {sizes} holds {len(proto.string_val)} strings. Send every one.")
+        if proto.dtype == types_pb2.DT_STRING and not proto.string_val:
+            return np.full(sizes, b"", object)  # As TensorFlow has it; its Python part fills up with text, which no tensor holds.
         return np.asarray(tf.make_ndarray(proto))
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise invalid(f"inputs.{name}: its values don't make a tensor of shape {sizes}: {error}. Send as many as the shape says.") from None

@@ -79,6 +79,13 @@ def test_a_tensor_with_fewer_values_than_its_shape_repeats_the_last_one(client):
     assert list(response.outputs["y"].float_val) == [7, 7, 7, 7]
 
 
+def test_strings_that_a_tensor_leaves_out_are_empty(client):
+    proto = tf.make_tensor_proto([b"a", b"b"])
+    proto.string_val[:] = []
+    response = client.predict.Predict(asked("text", title=proto, price=np.ones(2, np.float32)))
+    assert list(response.outputs["raw_bytes"].string_val) == [b"", b""]
+
+
 def wrong_requests():
     huge = tf.make_tensor_proto(ROWS)
     huge.tensor_shape.dim[0].size = 10**15
