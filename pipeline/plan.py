@@ -21,7 +21,7 @@ from schemas.rules import rules_sha256
 from schemas.settings import Settings
 
 # Settings and stages a pair of model and index doesn't depend on: what checks, what picks the batch, and where it is run.
-_NOT_OF_A_PAIR = ("beam", "catalogue", "kubeflow", "push", "sampling", "statistics")
+_NOT_OF_A_PAIR = ("beam", "catalogue", "kubeflow", "push", "sampling", "serving", "similar", "statistics")
 _STAGES_AFTER = ("AnomalyGate", "Sampler")
 
 

@@ -14,7 +14,7 @@ from schemas.settings import Settings
 _HEAD = """\
 # Settings
 
-Every setting of `aisle run`, from `schemas/settings.py`; written by `python -m pipeline.settings_table`. A configuration is YAML
+Every setting, from `schemas/settings.py`; written by `python -m pipeline.settings_table`. A configuration is YAML
 with these sections; `--set path.to.key=value` overrides one. `aisle check` shows what is in force. `NAME` stands for a network's name,
 `N` for a phase's or an encoder's number. A relative path starts at the configuration file, or with `--set` where the program was started.
 `:prefix` is $AISLE_PREFIX, or the folder `var`.

@@ -1,4 +1,4 @@
-"""Says every setting of a run: its default, its unit and its range. `schemas/settings_loader.py` fills them."""
+"""Says every setting: its default, its unit and its range. `schemas/settings_loader.py` fills them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ MODEL_FAMILIES = ("few_shot", "linear", "feed_forward", "wide_and_deep")
 MINILM, MOBILENET_V2, INCEPTION_V3 = "minilm", "mobilenet_v2", "inception_v3"
 ENCODER_KINDS = (MINILM, MOBILENET_V2, INCEPTION_V3)
 DEFAULT_MAX_TOKENS = 128
+LOGGED = ("all", "errors", "none")
+_MAX_MESSAGE = 2**31 - 1  # What gRPC counts bytes of a message with.
 
 
 def setting(
@@ -254,8 +256,61 @@ class EncodingSettings:
 
 
 @dataclass(frozen=True)
+class ServingSettings:
+    """The model server, `aisle serve`: each is an option of it, too, and the option wins. A run needs none of it."""
+
+    model_base_path: str = setting("", "Folder of one model's version folders. Empty: what the run made live.")
+    model_name: str = setting("", "What requests call it. Empty: as it was pushed, or the name of that folder.")
+    model_config_file: str = setting("", "ModelServerConfig in text format, in place of both: models, version policies, labels.")
+    model_config_file_poll_wait_seconds: float = setting(0.0, "Seconds to another look at it; 0: never.", minimum=0, maximum=1_000_000)
+    model_root: tuple[str, ...] = setting((), "More folders that a reload may load models from.")
+    host: str = setting("127.0.0.1", "Address to listen on, by default this machine's own.")
+    port: int = setting(8500, "Port of gRPC; 0: a free one.", minimum=0, maximum=65_535)
+    rest_api_port: int = setting(8501, "Port of REST and metrics; 0: a free one.", minimum=0, maximum=65_535)
+    rest_api_timeout_in_ms: int = setting(30_000, "Milliseconds a REST request may wait.", minimum=1, maximum=1_000_000_000)
+    file_system_poll_wait_seconds: float = setting(
+        1.0, "Seconds to another look for versions; 0: none after the start.", minimum=0, maximum=1_000_000
+    )
+    max_num_load_retries: int = setting(5, "Retries of a version that can't be loaded.", minimum=0, maximum=1_000_000)
+    load_retry_interval_micros: int = setting(60_000_000, "Microseconds between two of them.", minimum=0, maximum=1_000_000_000_000)
+    enable_batching: bool = setting(False, "Run rows of requests together.")
+    batching_parameters_file: str = setting("", "How, in text format: max_batch_size, batch_timeout_micros and so on.")
+    ssl_config_file: str = setting("", "TLS on both ports, in text format: server_key, server_cert, custom_ca, client_verify.")
+    monitoring_config_file: str = setting("", "Whether and where Prometheus finds metrics, in text format.")
+    tensorflow_intra_op_parallelism: int = setting(0, "Threads of one operation; 0: all cores.", minimum=0, maximum=10_000)
+    tensorflow_inter_op_parallelism: int = setting(0, "Operations at a time; 0: all cores.", minimum=0, maximum=10_000)
+    max_message_bytes: int = setting(64_000_000, "Bytes of one request.", minimum=1, maximum=_MAX_MESSAGE)
+    max_answer_bytes: int = setting(64_000_000, "Bytes of one answer, about.", minimum=1, maximum=_MAX_MESSAGE)
+    max_in_flight: int = setting(64, "Requests answered at a time; more are refused.", minimum=1, maximum=10_000)
+    max_body_bytes: int = setting(512_000_000, "Bytes of open REST requests, together.", minimum=1, maximum=10**12)
+    max_connections: int = setting(512, "Connections of REST, open at a time; more are refused.", minimum=1, maximum=1_000_000)
+    grace_seconds: float = setting(30.0, "Seconds that open requests have to end after a stop.", minimum=0, maximum=1_000_000)
+    log_requests: str = setting("all", "Which requests get a line in the log.", choices=LOGGED)
+
+
+@dataclass(frozen=True)
+class SimilarSettings:
+    """The similarity server, `aisle similar`: each is an option of it, too, and the option wins. A run needs none of it."""
+
+    folder: str = setting("", "Folder that keeps index and changes. Empty: similarity_server below run.root.")
+    model_server: str = setting("", "REST address of the model server, to embed new products. Empty: they can't be.")
+    model_name: str = setting("", "What the model server calls the model. Empty: as it was pushed.")
+    host: str = setting("127.0.0.1", "Address to listen on, by default this machine's own.")
+    port: int = setting(8600, "Port of gRPC; 0: a free one.", minimum=0, maximum=65_535)
+    rest_port: int = setting(8601, "Port of REST and metrics; 0: a free one.", minimum=0, maximum=65_535)
+    ssl_config_file: str = setting("", "TLS on both ports, in text format, as aisle serve takes it.")
+    poll_seconds: float = setting(1.0, "Seconds to another look for a version; 0: none after the start.", minimum=0, maximum=1_000_000)
+    max_k: int = setting(1_000, "Neighbours of one query.", minimum=1, maximum=1_000_000_000)
+    max_message_bytes: int = setting(16_000_000, "Bytes of one request.", minimum=1, maximum=_MAX_MESSAGE)
+    max_in_flight: int = setting(64, "Requests answered at a time; more are refused.", minimum=1, maximum=10_000)
+    timeout_seconds: float = setting(10.0, "Seconds a REST request may take.", minimum=0, maximum=1_000_000)
+    grace_seconds: float = setting(30.0, "Seconds that open requests have to end after a stop.", minimum=0, maximum=1_000_000)
+    log_requests: str = setting("all", "Which requests get a line in the log.", choices=LOGGED)
+
+
+@dataclass(frozen=True)
 class Settings:
-    """Everything a run is told."""
+    """Everything a run is told, and the servers of what it pushed."""
 
     run: RunSettings = field(default_factory=RunSettings)
     catalogue: CatalogueSettings = field(default_factory=CatalogueSettings)
@@ -279,3 +334,5 @@ class Settings:
     push: PushSettings = field(default_factory=PushSettings)
     beam: BeamSettings = field(default_factory=BeamSettings)
     kubeflow: KubeflowSettings = field(default_factory=KubeflowSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
+    similar: SimilarSettings = field(default_factory=SimilarSettings)

@@ -24,6 +24,8 @@ DEFAULT_PREFIX = "var"
 _PATHS = {
     "catalogue.folder", "taxonomy.path", "rules.path", "labels.store", "labels.events", "ingest.split",
     "model.features", "push.folder", "run.root", "encoders.weights", "encoding.images",
+    "serving.model_base_path", "serving.model_config_file", "serving.model_root", "serving.batching_parameters_file",
+    "serving.ssl_config_file", "serving.monitoring_config_file", "similar.folder", "similar.ssl_config_file",
 }  # fmt: skip
 _LIST_NUMBER = re.compile(r"\.\d+\.")
 _TEMPLATE = re.compile(r":(prefix|root|name|catalogue)\b")

@@ -1,8 +1,7 @@
-"""Runs a server until a signal, for the verbs that serve, and reads the options they share."""
+"""Runs a server until a signal, for the verbs that serve."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
@@ -51,29 +50,3 @@ def _end_at_once(num_running: int) -> None:
     write_note(f"stopped: {num_running} requests took longer than the grace and were cut off.")
     sys.stdout.flush()
     os._exit(0)
-
-
-def port(text: str) -> int:
-    """Returns a port of the command line.
-
-    Raises:
-        argparse.ArgumentTypeError: it isn't one.
-    """
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a port, 0 to 65535")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    """Returns a time of the command line.
-
-    Raises:
-        argparse.ArgumentTypeError: it isn't one.
-    """
-    try:
-        found = float(text)
-    except ValueError:
-        found = -1.0
-    if not 0 <= found < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of seconds, 0 or more")
-    return found

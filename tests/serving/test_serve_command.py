@@ -84,6 +84,24 @@ def half_sent(address, body):
     return connection
 
 
+@pytest.mark.slow
+def test_a_configuration_says_what_to_serve_and_how(base_path, tmp_path):
+    (tmp_path / "shop.yaml").write_text(
+        "serving: {model_base_path: models/tiny, model_name: shop, port: 0, rest_api_port: 0, max_message_bytes: 50}\n", encoding="utf-8"
+    )
+    command = [sys.executable, "-m", "pipeline.cli", "serve", "--config", str(tmp_path / "shop.yaml"), "--json", "--model-name", "mine"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ | QUIET
+    ) as program:
+        addresses = json.loads(program.stdout.readline())
+        assert addresses["models"] == {"mine": [2]}
+        with closing(http.client.HTTPConnection(addresses["rest"].removeprefix("http://"), timeout=60)) as connection:
+            connection.request("POST", "/v1/models/mine:predict", b" " * 51)
+            assert connection.getresponse().status == 413
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(60) == 0
+
+
 def page(address):
     with urllib.request.urlopen(f"{address}/monitoring/prometheus/metrics") as answer:
         return answer.read().decode()
@@ -136,7 +154,12 @@ def test_a_request_that_is_half_sent_when_the_grace_ends_is_told_so(program):
     ("words", "code", "message"),
     [
         (["--model-base-path", "a", "--model-config-file", "b"], 2, "say once what to serve"),
-        (["--model-base-path", "a", "--config", "b"], 2, "say once what to serve"),
+        (["--set", "serving.model_base_path=a", "--set", "serving.model_config_file=b"], 2, "say once what to serve: serving.model_base"),
+        (["--config", "NOWHERE"], 2, "there is no such configuration file"),
+        (["--set", "serving.prot=1"], 2, "unknown setting 'serving.prot'. Did you mean 'serving.port'?"),
+        (["--set", "serving.port=70000"], 2, "--set serving.port=70000: serving.port 70000 is out of range. Allowed: in [0, 65535]"),
+        (["--set", "serving.grace_seconds=soon"], 2, "serving.grace_seconds 'soon' must be a number"),
+        (["--set", "serving.log_requests=some"], 2, "Known: all, errors, none"),
         (["--model-base-path", "NOWHERE"], 1, "the model's folder can't be read: No such file"),
         (["--model-config-file", "NOWHERE"], 2, "can't be read: No such file"),
         (["--model-base-path", "EMPTY"], 1, "there is no folder of a version. Found: none"),
