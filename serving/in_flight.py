@@ -20,7 +20,7 @@ class InFlight:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self.count = 0
 
     @contextmanager
@@ -30,7 +30,7 @@ class InFlight:
         Raises:
             ServingError: RESOURCE_EXHAUSTED: `limit` are being answered already.
         """
-        with self._changed:
+        with self._lock:
             if self.count >= self.limit:
                 raise ServingError(
                     StatusCode.RESOURCE_EXHAUSTED, f"{self.limit} requests are being answered, which is the limit. Try again later."
@@ -39,11 +39,5 @@ class InFlight:
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self.count -= 1
-                self._changed.notify_all()
-
-    def wait_until_idle(self, timeout_s: float) -> bool:
-        """Returns whether nothing is being answered any more within the time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.count == 0, timeout_s)

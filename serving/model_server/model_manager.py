@@ -79,6 +79,7 @@ class ModelManager:
         self._available: dict[str, dict[int, Loaded]] = {}
         self._retired: list[Loaded] = []
         self._reloads: list[_Reload] = []
+        self._begun: list[_Reload] = []
         self._failed = FailedFolders()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="model-manager", daemon=True)
@@ -192,8 +193,8 @@ class ModelManager:
             self._is_closed = True
             self._retired += [loaded for versions in self._available.values() for loaded in versions.values()]
             self._available.clear()
-            waiting, self._reloads = self._reloads, []
-        for request in waiting:
+            waiting, self._reloads = [*self._begun, *self._reloads], []
+        for request in waiting:  # Loading a model may take longer than anybody waits for the end.
             request.error = _shutting_down()
             request.done.set()
         self._wake.set()
@@ -217,8 +218,8 @@ class ModelManager:
 
     def _step(self) -> None:
         with self._lock:
-            reloads, self._reloads = self._reloads, []
-        for request in reloads:
+            self._begun, self._reloads = self._reloads, []
+        for request in self._begun:
             try:
                 self._apply(request.configs)
             except ServingError as error:
@@ -228,6 +229,8 @@ class ModelManager:
                 log.exception("reload failed")
                 request.error = ServingError(StatusCode.INTERNAL, "the server failed; its log says more.")
             request.done.set()
+        with self._lock:
+            self._begun = []
         if not self._is_closed and self._poll_s:
             self._read_again()
             self._follow_disk()

@@ -263,11 +263,12 @@ def test_a_label_names_a_version_that_stays(start, base_path):
 
 def test_a_reload_that_waits_when_the_server_stops_is_told(start, base_path, monkeypatch):
     client = start(ModelConfig("tiny", base_path, VersionPolicy("specific", versions=(1,))))
-    manager, load, is_loading = client.server.models, client.server.models._load_model, threading.Event()
+    manager, load = client.server.models, client.server.models._load_model
+    is_loading, may_end = threading.Event(), threading.Event()
 
     def slow(*words):
         is_loading.set()
-        time.sleep(1)
+        assert may_end.wait(60)
         return load(*words)
 
     monkeypatch.setattr(manager, "_load_model", slow)
@@ -275,8 +276,11 @@ def test_a_reload_that_waits_when_the_server_stops_is_told(start, base_path, mon
     assert is_loading.wait(20)
     second = client.models.HandleReloadConfigRequest.future(reload_of(base_path, 1))
     until(lambda: manager._reloads)
-    manager.close()
+    manager.close(timeout_s=0.1)
     assert (first.exception().code(), second.exception().code()) == (StatusCode.UNAVAILABLE, StatusCode.UNAVAILABLE)
+    may_end.set()
+    until(lambda: not manager._thread.is_alive())
+    assert manager.served() == {}
 
 
 def test_a_model_that_is_left_out_of_a_reload_is_gone_and_a_new_one_there(start, base_path):
