@@ -1,6 +1,7 @@
 """Versions come, go and come back under load, by the disk and by reload requests, and no request fails for it."""
 
 import contextlib
+import itertools
 import logging
 import os
 import shutil
@@ -118,6 +119,28 @@ def test_half_a_copy_never_goes_live_and_is_taken_once_it_is_whole(start, base_p
     assert (answering_version(client), states(client)[2]) == (2, "AVAILABLE")
     shutil.copytree(tmp_path / "3", base_path / "3", dirs_exist_ok=True)  # The copy goes on; retries would come a minute apart.
     until(lambda: answering_version(client) == 3)
+
+
+def test_a_copy_goes_live_once_it_ends_in_whichever_order_its_files_come(start, base_path, tmp_path):
+    client = start(ModelConfig("tiny", base_path), file_system_poll_wait_seconds=0.01)
+    write_tiny_model(tmp_path / "3", 3)
+    names = ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"]
+    for version, order in enumerate(itertools.permutations(names), 3):
+        for name in order:
+            copied_slowly(tmp_path / "3" / name, base_path / str(version) / name, lambda new=version: answering_version(client) == new)
+        until(lambda new=version: answering_version(client) == new)
+        assert tf.make_ndarray(client.predict.Predict(asked(x=ROWS)).outputs["y"])[0, 0] == 3
+
+
+def copied_slowly(source, target, is_live):
+    content = source.read_bytes()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        for part in np.array_split(np.frombuffer(content, np.uint8), 5):
+            assert not is_live()
+            file.write(part.tobytes())
+            file.flush()
+            time.sleep(0.02)
 
 
 def test_half_a_copy_is_refused_by_a_reload_and_by_the_start_too(start, base_path):
