@@ -98,8 +98,10 @@ def read_log(path: Path, dimension: int, may_be_cut: bool) -> list[tuple[int, Ch
         sync(path)
         return []
     name, version, found = _HEAD.unpack_from(data.ljust(_HEAD.size, b"\0"))
-    if name != _NAME or version != _FORMAT:
-        raise NeighbourIndexError(f"{path}: this isn't a log of changes of format {_FORMAT}. Restore it from a copy.")
+    if name != _NAME:
+        raise NeighbourIndexError(f"{path}: this isn't a log of changes. Restore it from a copy.")
+    if version != _FORMAT:
+        raise NeighbourIndexError(f"{path}: the log has format {version}, this release reads {_FORMAT}. Use the release that wrote it.")
     if found != dimension:
         raise NeighbourIndexError(f"{path}: the log has vectors of dimension {found}, the index of {dimension}. Keep each with its own.")
     changes: list[tuple[int, Change]] = []

@@ -95,7 +95,10 @@ class LiveFolder:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             if found["format_version"] != FORMAT_VERSION:
-                raise NeighbourIndexError(f"{path}: format_version is {found['format_version']!r}, this release reads {FORMAT_VERSION}.")
+                raise NeighbourIndexError(
+                    f"{path}: format_version is {found['format_version']!r}, this release reads {FORMAT_VERSION}. "
+                    "Use the release that wrote it, or create a live index in an empty folder."
+                )
             pointer = LivePointer(str(found["base"]), str(found["history"]), int(found["first_log"]))
         except FileNotFoundError:
             raise NeighbourIndexError(f"{self.path}: this isn't a live index: {POINTER} is missing. Create it from a built one.") from None

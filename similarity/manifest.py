@@ -100,7 +100,9 @@ def read_manifest(folder: Path) -> IndexManifest:
     found = row.get("format_version") if isinstance(row, dict) else None
     if found not in READABLE_VERSIONS:
         known = " and ".join(map(str, READABLE_VERSIONS))
-        raise NeighbourIndexError(f"{path}: format_version is {found!r}, this release reads {known}. Build the index again.")
+        raise NeighbourIndexError(
+            f"{path}: format_version is {found!r}, this release reads {known}. Build the index again, or use the release that wrote it."
+        )
     absent = _ABSENT_IN_1 if found == 1 else {}
     try:
         return IndexManifest(**{name: row[name] for name in IndexManifest.__dataclass_fields__ if name not in absent}, **absent)

@@ -103,8 +103,16 @@ def test_a_log_of_another_dimension_and_another_file_are_refused(log, tmp_path):
     with pytest.raises(NeighbourIndexError, match="the log has vectors of dimension 16, the index of 3"):
         read_log(log, 3, may_be_cut=True)
     (tmp_path / "other").write_bytes(b"x" * 100)
-    with pytest.raises(NeighbourIndexError, match="isn't a log of changes of format 1"):
+    with pytest.raises(NeighbourIndexError, match="isn't a log of changes"):
         read_log(tmp_path / "other", DIMENSION, may_be_cut=True)
+
+
+def test_a_log_of_a_later_format_is_refused_and_left_as_it_is(log):
+    later = log.read_bytes().replace(b"AISLELOG\x01", b"AISLELOG\x02", 1)
+    log.write_bytes(later)
+    with pytest.raises(NeighbourIndexError, match="the log has format 2, this release reads 1. Use the release that wrote it"):
+        read_log(log, DIMENSION, may_be_cut=True)
+    assert log.read_bytes() == later
 
 
 def test_a_frame_with_a_right_checksum_and_wrong_content_is_refused(log, monkeypatch):
