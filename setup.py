@@ -45,6 +45,7 @@ APPS = [
 # A second approximate kind of similarity index, for comparison; similarity/hnsw_index.py says which.
 HNSW = ["hnswlib"]
 DEV = [
+    *HNSW,  # Tested like the kinds that are installed by default; has no wheel, so it is compiled.
     "hypothesis",
     "import-linter",
     "mypy",

@@ -67,14 +67,15 @@ has_headers() {
   .venv/bin/python -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
 }
 
-# Some pins have no wheel; pyfarmhash and crcmod among them are compiled.
+# Some pins have no wheel; pyfarmhash, crcmod and hnswlib among them are compiled. hnswlib would be compiled for this very processor,
+# and uv's cache may be carried to another.
 install_packages() {
   if [ "$venv" = .venv ]; then
     scripts/apt.sh c++ g++
     has_headers || scripts/apt.sh "Python.h of $PYTHON_VERSION" "python$PYTHON_VERSION-dev"
   fi
   say "$(wc -l < "$lock") packages"
-  "$uv" pip sync --quiet --compile-bytecode --python "$venv/bin/python" "$lock"
+  HNSWLIB_NO_NATIVE=1 "$uv" pip sync --quiet --compile-bytecode --python "$venv/bin/python" "$lock"
   "$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
 }
 

@@ -24,8 +24,6 @@ def named(*kinds):
 
 
 def loaded(name):
-    if name.startswith("hnsw"):
-        pytest.importorskip("hnswlib", reason="hnswlib isn't installed: its golden file isn't read")
     index, manifest = load_index(FOLDER / name, version=VERSION)
     assert manifest.format_version == int(name.rpartition("v")[2])
     return index, manifest

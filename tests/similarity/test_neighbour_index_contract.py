@@ -28,8 +28,6 @@ def products():
 @pytest.fixture(scope="module", params=[f"{kind}-{storage}" for kind in KINDS for storage in STORAGES])
 def index(request, products):
     kind, _, storage = request.param.partition("-")
-    if kind == "hnsw":
-        pytest.importorskip("hnswlib", reason="hnswlib isn't installed: the kind 'hnsw' isn't tested")
     built = index_kind(kind).build(products.stored_as(storage), seed=1)
     if kind != "exact":
         built.exact_below = NUM_PRODUCTS  # The whole index is searched approximately, subtrees exactly.
