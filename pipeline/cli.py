@@ -30,6 +30,9 @@ VERBS = {
     "submit": ("submit", "submit the pipeline to Kubeflow, as a run or on a schedule"),
     "study": ("study", "measure how many answers a catalogue needs, by replaying the labelling of one whose truth is known"),
 }
+# Requests already keep every core busy: a search that splits its sums over them as well waits for the others.
+_ONE_THREAD_VERBS = ("similar",)
+_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 EPILOG = """examples:
   aisle demo-catalogue demo && aisle run --config demo/aisle.yaml
   aisle check --config configs/case.yaml --set catalogue.folder=CATALOGUE
@@ -55,10 +58,20 @@ def build_parser(verb: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def use_one_thread(verb: str | None) -> None:
+    """Has NumPy's BLAS sum in one thread where that serves a verb better, unless the user says how many it has.
+
+    BLAS reads the environment while NumPy is loaded, which a verb's module does.
+    """
+    if verb in _ONE_THREAD_VERBS and "numpy" not in sys.modules and not any(name in os.environ for name in _THREADS):
+        os.environ.update(dict.fromkeys(_THREADS[:2], "1"))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in words if word in VERBS), None)
+    use_one_thread(verb)
     try:
         args = build_parser(verb).parse_args(words)
         code = int(importlib.import_module(f"pipeline.commands.{VERBS[args.verb][0]}").run(args))

@@ -35,6 +35,12 @@ PROGRAM = (
     "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules}))); sys.exit(code)"
 )
 
+# The program, and afterwards how many threads NumPy's BLAS has.
+BLAS_THREADS = (
+    "import sys; from pipeline.cli import main; main(sys.argv[1:]); from threadpoolctl import threadpool_info; "
+    "print([one['num_threads'] for one in threadpool_info() if one['user_api'] == 'blas'])"
+)
+
 
 @pytest.fixture
 def program(tmp_path):
@@ -74,6 +80,18 @@ def test_the_program_starts_without_tensorflow_and_serves_until_it_is_told_to_st
         ("Delete", "OK", "grpc"),
     ]
     assert rows[0]["request_id"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [({}, 1), ({"OPENBLAS_NUM_THREADS": "2"}, 2), ({"OMP_NUM_THREADS": "2"}, 2), ({"OMP_NUM_THREADS": "1"}, 1)],
+)
+def test_blas_has_one_thread_unless_the_user_says_otherwise(environment, threads):
+    limited = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+    clean = {name: value for name, value in os.environ.items() if name not in limited}
+    asked = [sys.executable, "-W", "ignore", "-c", BLAS_THREADS, "similar", "--route", "nothing"]
+    done = subprocess.run(asked, cwd=ROOT, env=clean | environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{[threads]}\n"
 
 
 @pytest.mark.parametrize(
