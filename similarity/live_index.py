@@ -187,16 +187,20 @@ class LiveIndex:
         Raises:
             NeighbourIndexError: no such product, or as `search`.
         """
-        found = self.find(product_id)
-        if found is None:
+        vector = self.vector_of(product_id)
+        if vector is None:
             raise NeighbourIndexError(f"product {product_id!r} isn't in the index. Ask with its vector, or upsert it first.")
-        answer = self.search(found.vector[None], k + 1, node_id, wanted)
+        answer = self.search(vector[None], k + 1, node_id, wanted)
         others = np.flatnonzero(answer.ids[0] != product_id)[:k]
         return replace(answer, ids=answer.ids[:, others], similarities=answer.similarities[:, others], node_ids=answer.node_ids[:, others])
 
     def find(self, product_id: str) -> Upsert | None:
         """Returns a product as it is now, None where it isn't there."""
         return self._recent.find(product_id)
+
+    def vector_of(self, product_id: str) -> FloatArray | None:
+        """Returns float32 `[dimension]`, the vector of a product as it is now, None where it isn't there."""
+        return self._recent.vector_of(product_id)
 
     @property
     def version(self) -> int:

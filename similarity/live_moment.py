@@ -59,14 +59,13 @@ class Moment:
     def search(self, queries: FloatArray, k: int, node_id: str | None, wanted: ProductFilter | None) -> LiveAnswer:
         """Answers `LiveIndex.search`."""
         products = self.index.products
-        unit = checked_queries(queries, k, products.dimension)
         subtree = None if node_id is None else products.subtree(node_id)
         allowed = self._allowed(products.rows(subtree), wanted)
-        found = self.index.search(unit, k, subtree, allowed)
+        found = self.index.search(queries, k, subtree, allowed)  # Checks the queries.
         nodes = products.nodes_of(found.positions)
         ids, similarities = found.ids, found.similarities
-        if self.recent.count and len(unit):
-            recent = self.recent.search(unit, k, subtree, wanted)
+        if self.recent.count and len(queries):
+            recent = self.recent.search(checked_queries(queries, k, products.dimension), k, subtree, wanted)
             ids, similarities, nodes = _merged(ids, similarities, nodes, recent, self.recent, products.node_names, k)
         plan = self.index.plan(k, subtree, allowed)
         return LiveAnswer(ids, similarities, nodes, self.manifest.version, self.sequence, plan, self.recent.count)

@@ -138,6 +138,15 @@ class RecentChanges:
                 self._end(upsert.product_id)
                 self._add(upsert)
 
+    def vector_of(self, product_id: str) -> FloatArray | None:
+        """Returns float32 `[dimension]`, the vector of a product, None where it isn't there; a part of what `find` returns, sooner."""
+        row = self._row_of.get(product_id)
+        if row is not None:
+            vector: FloatArray = self._rows.vectors[row]
+            return vector
+        row = self._built.product_ids.find(product_id)
+        return None if row < 0 or self._built_died[row] != _NEVER else self._built.vector(row)
+
     def find(self, product_id: str) -> Upsert | None:
         """Returns a product as it is now, None where it isn't there."""
         row = self._row_of.get(product_id)
@@ -148,7 +157,7 @@ class RecentChanges:
         if row < 0 or self._built_died[row] != _NEVER:
             return None
         fields = self._built.columns.at(row) if self._built.columns is not None else {}
-        return Upsert(product_id, self._built.node_id(row), self._built.take(np.array([row]))[0], fields)
+        return Upsert(product_id, self._built.node_id(row), self._built.vector(row), fields)
 
     def _node_id(self, number: int) -> str:
         return self._built.node_ids[number] if number < len(self._built.node_ids) else ""

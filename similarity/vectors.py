@@ -86,6 +86,10 @@ class ProductVectors:
             return self.on_disk.take(positions)
         return np.asarray(self.vectors[positions])
 
+    def vector(self, position: int) -> npt.NDArray[np.float32]:
+        """Returns float32 `[dimension]`, the vector at a row."""
+        return np.asarray(self.vectors[position] if self.on_disk is None else self.on_disk.take(np.array([position]))[0])
+
     def stored_as(self, storage: str) -> ProductVectors:
         """Returns the same products with `float32` or `int8` storage."""
         return replace(self, codes=coded(self.vectors) if storage == INT8 else None)

@@ -207,12 +207,12 @@ class Answers:
         return k, request.node_id, _filter(request.filter) if request.HasField("filter") else ProductFilter()
 
     def _vector_of(self, product_id: str) -> _Vector:
-        found = self._index.live.find(product_id)
+        found = self._index.live.vector_of(product_id)
         if found is None:
             raise ServingError(
                 StatusCode.NOT_FOUND, f"product {product_id[:200]!r} isn't in the index. Ask with its fields or vector, or upsert it first."
             )
-        return found.vector
+        return found
 
     def _vector(self, vector: Any, what: str) -> _Vector:
         dimension = self._index.live.dimension

@@ -72,6 +72,15 @@ def test_a_product_is_similar_to_others_than_itself(live):
         live.similar("gone", 1)
 
 
+def test_a_vector_is_that_of_the_product_as_it_is_now(live):
+    before = live.find("p9").vector
+    live.apply([upsert("p3", 1), Delete("p5"), Move("p9", "n5")])
+    assert np.array_equal(live.vector_of("p3"), live.find("p3").vector)
+    assert np.array_equal(live.vector_of("p9"), before)
+    assert np.array_equal(live.vector_of("p11"), live.find("p11").vector)
+    assert (live.vector_of("p5"), live.vector_of("never there")) == (None, None)
+
+
 def test_an_answer_says_how_it_came_about(live):
     live.apply([upsert("new", 1)])
     answer = live.search(np.ones((1, DIMENSION)), 3, "n0", ProductFilter(shop=("shop-1",)))
