@@ -14,7 +14,7 @@ from schemas.errors import IndexSwappedError, IndexWriteError, NeighbourIndexErr
 from serving.similarity_server import similarity_pb2 as messages
 from serving.similarity_server.followed_index import FollowedIndex
 from serving.similarity_server.model_client import MissingVersionError, ModelClient
-from serving.similarity_server.product_examples import serialized_example
+from serving.similarity_server.product_examples import is_picture_alone, serialized_example
 from serving.status import ServingError, invalid
 from similarity.changes import Delete, Move, Upsert
 from similarity.live_moment import LiveAnswer
@@ -234,7 +234,12 @@ class Answers:
                 f"{len(products)} products are to be embedded, at most {self._bounds.max_embedded} at a time. Send them in parts."
             )
         examples = [serialized_example(product, f"product {number}") for number, product in enumerate(products)]
-        vectors = self._model.embed(examples, version, deadline_s)
+        pictures = [number for number, product in enumerate(products) if is_picture_alone(product)]
+        if pictures:
+            vectors, is_read = self._model.embed_pictures(examples, version, deadline_s)
+            _check_pictures(pictures, is_read)
+        else:
+            vectors = self._model.embed(examples, version, deadline_s)
         if vectors.shape[1] != self._index.live.dimension:
             raise NeighbourIndexError(
                 f"model {version} answered {vectors.shape[1]} numbers, index {version} has dimension {self._index.live.dimension}."
@@ -268,6 +273,15 @@ class Answers:
     def _check_changes(self, name: str, found: int) -> None:
         if not 1 <= found <= self._bounds.max_changes:
             raise invalid(f"{name}: found {found}, expected 1 to {self._bounds.max_changes}. Send them in parts.")
+
+
+def _check_pictures(pictures: Sequence[int], is_read: npt.NDArray[np.bool_]) -> None:
+    """Refuses products that are nothing but a picture which can't be read: their vectors would be those of no product at all."""
+    for number in pictures:
+        if not is_read[number]:
+            raise invalid(
+                f"product {number}: image_bytes isn't a picture that the model can read. Send a whole JPEG or PNG, or fields, too."
+            )
 
 
 def _check_version(found: int, version: int) -> None:

@@ -17,7 +17,8 @@ from grpc import StatusCode
 from schemas.errors import SettingsError
 from serving.status import ServingError, invalid
 
-SIGNATURE = "embed"
+SIGNATURE, WHOLE_SIGNATURE = "embed", "serving_default"
+_HAS = "has_"  # Before the name of an encoder: the output that says of which products it made a vector.
 _AVAILABLE = "AVAILABLE"
 _MAX_REPLY_BYTES = 64_000_000
 _CONNECTIONS = 16
@@ -74,26 +75,33 @@ class ModelClient:
             MissingVersionError: the version isn't served.
             ServingError: INVALID_ARGUMENT: the model refuses a product; UNAVAILABLE, DEADLINE_EXCEEDED: no answer; INTERNAL: not one.
         """
-        body = orjson.dumps(
-            {"signature_name": SIGNATURE, "inputs": {"examples": [{"b64": base64.b64encode(one).decode()} for one in examples]}}
-        )
+        outputs = self._predicted(SIGNATURE, examples, version, deadline_s)
+        return _vectors(outputs.get("embedding") if isinstance(outputs, dict) else outputs, SIGNATURE, len(examples))
+
+    def embed_pictures(
+        self, examples: Sequence[bytes], version: int, deadline_s: float | None = None
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Returns what `embed` does, and bool `[num_products]`: of which products any of the model's encoders could read something.
+
+        Args and errors are those of `embed`; and ServingError, INVALID_ARGUMENT: the model has no encoders.
+        """
+        outputs = self._predicted(WHOLE_SIGNATURE, examples, version, deadline_s)
+        outputs = outputs if isinstance(outputs, dict) else {}
+        read = [outputs[name] for name in outputs if name.startswith(_HAS)]
+        if not read:
+            raise invalid(f"model {version} reads no pictures. Send the product's fields.")
+        return _vectors(outputs.get("embedding"), WHOLE_SIGNATURE, len(examples)), np.any(np.asarray(read, np.bool_), axis=0)
+
+    def _predicted(self, signature: str, examples: Sequence[bytes], version: int, deadline_s: float | None) -> Any:
+        """Returns the outputs by name; a lone one goes without its name."""
+        inputs = {"examples": [{"b64": base64.b64encode(one).decode()} for one in examples]}
+        body = orjson.dumps({"signature_name": signature, "inputs": inputs})
         status, reply = self._ask("POST", f"{self._root}/versions/{version}:predict", body, deadline_s)
         if status == 404:
             raise MissingVersionError(version, self.served(deadline_s))
         if status != 200:
             raise _refusal(status, reply)
-        outputs = reply.get("outputs")
-        outputs = outputs.get("embedding") if isinstance(outputs, dict) else outputs  # A lone output goes without its name.
-        try:
-            vectors = np.asarray(outputs, np.float32)
-        except (TypeError, ValueError):
-            vectors = np.empty(0, np.float32)
-        if vectors.ndim != 2 or len(vectors) != len(examples):
-            raise ServingError(
-                StatusCode.INTERNAL,
-                f"the model server answered {SIGNATURE} with the shape {list(vectors.shape)} for {len(examples)} products.",
-            )
-        return vectors
+        return reply.get("outputs")
 
     def served(self, deadline_s: float | None = None) -> list[int]:
         """Returns the versions that are available, none where the model server doesn't know the model.
@@ -135,6 +143,19 @@ class ModelClient:
         if not isinstance(reply, dict):
             raise ServingError(StatusCode.UNAVAILABLE, f"the model server answered {response.status} and no JSON. Is its REST port named?")
         return response.status, reply
+
+
+def _vectors(outputs: Any, signature: str, num_products: int) -> npt.NDArray[np.float32]:
+    try:
+        vectors = np.asarray(outputs, np.float32)
+    except (TypeError, ValueError):
+        vectors = np.empty(0, np.float32)
+    if vectors.ndim != 2 or len(vectors) != num_products:
+        raise ServingError(
+            StatusCode.INTERNAL,
+            f"the model server answered {signature} with the shape {list(vectors.shape)} for {num_products} products.",
+        )
+    return vectors
 
 
 def _too_late() -> ServingError:

@@ -34,6 +34,12 @@ def serialized_example(product: Any, where: str) -> bytes:
     return bytes(example.SerializeToString(deterministic=True))
 
 
+def is_picture_alone(product: Any) -> bool:
+    """Says whether a `NewProduct` has a picture and nothing else that a model could go by."""
+    fields = product.fields.fields.values()
+    return bool(product.image_bytes) and all(value.WhichOneof("kind") in (None, "null_value") for value in fields)
+
+
 def _fill(features: Any, name: str, value: Value, where: str) -> None:
     kind = value.WhichOneof("kind")
     if kind == "string_value":

@@ -39,7 +39,9 @@ from tests.components.toy_pair import make_pair
 from tests.fuzz.similarity_requests import Outcome, over_grpc, over_rest
 from tests.similarity.catalogue import DIMENSION, NODES, SUBTREE_ENDS, small_catalogue, write_built
 from tests.support.certificates import certified, quoted
+from tests.support.shop import shop_taxonomy
 from tests.support.tiny_embedder import write_tiny_embedder
+from tests.support.toy_model import write_toy_model
 
 VERSION = 7
 PATHS = {route.api: route for route in ROUTES}
@@ -393,6 +395,19 @@ def test_new_products_are_embedded_by_the_model_of_the_index(serve, tmp_path, em
         with pytest.raises(Refused) as caught:
             client.ask("Search", {"product": {"fields": fields}})
         assert (caught.value.status, message in caught.value.message) == ("INVALID_ARGUMENT", True), caught.value.message
+
+
+def test_a_picture_alone_is_refused_where_the_model_reads_none(serve, catalogue, tmp_path):
+    write_toy_model(tmp_path / "toy" / str(VERSION), shop_taxonomy())
+    models = ModelServer(ModelServerOptions(models=(ModelConfig("toy", tmp_path / "toy"),), port=0, rest_api_port=0, log_requests="none"))
+    models.start()
+    try:
+        served = serve(built=catalogue, model_server=models.rest_address, model_name="toy")
+        with pytest.raises(Refused) as caught:
+            served.rest.ask("Search", {"product": {"fields": {"title": None}, "image_bytes": "AAEC"}})
+    finally:
+        models.stop(1)
+    assert (caught.value.status, caught.value.message) == ("INVALID_ARGUMENT", "model 7 reads no pictures. Send the product's fields.")
 
 
 def test_model_and_index_of_two_versions_are_refused_with_both_numbers(serve, tmp_path, embedders):
