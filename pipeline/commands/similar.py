@@ -24,6 +24,7 @@ EPILOG = """examples:
   aisle similar --index release/indexes/demo/1790000000 --folder similar-state --port 0 --rest-port 0 --json
   aisle similar --config demo/aisle.yaml --shard shoes bags --shard-rest --folder shard-1 --port 8610 --rest-port 8611
   aisle similar --route 127.0.0.1:8610 127.0.0.1:8620
+  aisle similar --route shard-1:8610 shard-2:8620 --shard-ca-file ca.pem
   curl -d '{"product_id": "alpha-17", "k": 5, "node_id": "sneakers"}' http://127.0.0.1:8601/v1/similar:search
   curl -d '{"product": {"fields": {"title": "red trousers"}}, "k": 5}' http://127.0.0.1:8601/v1/similar:search
 
@@ -57,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard", nargs="+", default=[], metavar="NODE", help="hold only products at these nodes and below, for a router")
     parser.add_argument("--shard-rest", action="store_true", help="hold products that are at no node as well")
     parser.add_argument("--route", nargs="+", metavar="ADDRESS", help="hold nothing: ask the shards at these gRPC addresses")
+    parser.add_argument(
+        "--shard-ca-file", type=Path, metavar="FILE", help="ask the shards over TLS; their certificates are signed with these, PEM"
+    )
     add_options(parser, SimilarSettings, _METAVARS)
     parser.add_argument("--json", action="store_true", help="write addresses and version as one JSON object")
 
@@ -77,6 +81,8 @@ def _options(args: argparse.Namespace) -> ServerOptions | RouterOptions:
     own = (args.index, args.folder, args.model_server, args.shard, args.shard_rest)
     if args.route and (any(own) or are_settings_named(args)):
         raise SettingsError("--route asks other servers: --index, --config, --folder, --model-server and --shard are theirs.")
+    if args.shard_ca_file and not args.route:
+        raise SettingsError("--shard-ca-file is for a router. Add --route with the shards' addresses.")
     if args.index and are_settings_named(args):
         raise SettingsError("say once what to serve: --index or --config.")
     if args.index and not args.folder:
@@ -96,7 +102,7 @@ def _options(args: argparse.Namespace) -> ServerOptions | RouterOptions:
         "log_requests": similar.log_requests,
     }
     if args.route:
-        return RouterOptions(tuple(map(_shard_address, args.route)), **listen)
+        return RouterOptions(tuple(map(_shard_address, args.route)), args.shard_ca_file, **listen)
     return ServerOptions(
         folder=Path(similar.folder or Path(settings.run.root) / _STATE),
         push_folder=None if args.index else Path(settings.push.folder),

@@ -18,6 +18,7 @@ from serving.similarity_server.metrics import IndexStatus, Metrics
 from serving.similarity_server.model_client import ModelClient
 from serving.similarity_server.rest_server import rest_port
 from serving.similarity_server.router import Router
+from serving.similarity_server.shard_credentials import shard_credentials
 from serving.similarity_server.shards import Shards
 from serving.similarity_server.similarity_pb2 import StatusRequest
 from serving.similarity_server.similarity_pb2_grpc import add_SimilarityServicer_to_server
@@ -82,9 +83,11 @@ class RouterOptions(ListenOptions):
 
     Attributes:
         shards: addresses of their gRPC ports.
+        shard_ca_file: certificates that the shards' are signed with, to ask them over TLS; None: no TLS.
     """
 
     shards: tuple[str, ...]
+    shard_ca_file: Path | None = None
 
 
 def _ports(methods: Answers | Router, options: ListenOptions, in_flight: InFlight, index_status: IndexStatus | None) -> Ports:
@@ -165,7 +168,8 @@ class RouterServer:
 
     def __init__(self, options: RouterOptions) -> None:
         self._options = options
-        self._shards = Shards(options.shards, options.timeout_s, options.max_message_bytes)
+        credentials = shard_credentials(options.shard_ca_file, options.ssl_config_file) if options.shard_ca_file else None
+        self._shards = Shards(options.shards, options.timeout_s, options.max_message_bytes, credentials)
         self.in_flight = InFlight(options.max_in_flight)
         try:
             self._router = Router(self._shards, options.bounds)

@@ -40,12 +40,16 @@ class Shards:
         addresses: of their gRPC ports; each may be that of several replicas.
         timeout_s: to wait for an answer where a client doesn't say.
         max_bytes: of one message.
+        credentials: for TLS; None: plain.
     """
 
-    def __init__(self, addresses: Sequence[str], timeout_s: float, max_bytes: int) -> None:
+    def __init__(self, addresses: Sequence[str], timeout_s: float, max_bytes: int, credentials: Any = None) -> None:
         self._addresses, self._timeout_s = list(addresses), timeout_s
         options = [("grpc.max_receive_message_length", max_bytes), ("grpc.max_send_message_length", -1)]
-        self._channels = [grpc.insecure_channel(address, options) for address in addresses]
+        self._channels = [
+            grpc.secure_channel(address, credentials, options) if credentials else grpc.insecure_channel(address, options)
+            for address in addresses
+        ]
         self._stubs = [SimilarityStub(channel) for channel in self._channels]
         self._lock = threading.Lock()
         self._placement: Placement | None = None

@@ -26,6 +26,7 @@ from similarity.live_index import LiveIndex
 from similarity.product_columns import ProductFilter
 from tests.serving.test_similarity_server import push
 from tests.similarity.catalogue import DIMENSION, small_catalogue, write_built
+from tests.support.certificates import certified, quoted
 
 ROOT = Path(__file__).parents[2]
 SHARDS = (["n0", "--shard-rest"], ["n4"])  # All roots of the small catalogue.
@@ -177,10 +178,9 @@ def shard(tmp_path):
     """Starts shards of what is pushed in this process, and stops them at the end of the test."""
     running = []
 
-    def started(number, *nodes, with_rest=False, poll_s=0.0):
-        options = ServerOptions(
-            tmp_path / f"shard-{number}", tmp_path, shard=Shard(nodes, with_rest), port=0, rest_port=0, poll_s=poll_s, log_requests="none"
-        )
+    def started(number, *nodes, with_rest=False, **options):
+        given = {"port": 0, "rest_port": 0, "poll_s": 0.0, "log_requests": "none", **options}
+        options = ServerOptions(tmp_path / f"shard-{number}", tmp_path, shard=Shard(nodes, with_rest), **given)
         server = SimilarityServer(options)
         server.start()
         running.append(server)
@@ -243,6 +243,63 @@ def test_a_folder_of_another_shard_isnt_taken(shard, tmp_path):
         shard(2, "n6")
 
 
+@pytest.fixture
+def tls(tmp_path):
+    """Writes a key and its certificate as a server takes them, and gives that file and the certificate's."""
+
+    def written(name, more=""):
+        key, certificate = certified()
+        (tmp_path / f"{name}.pem").write_bytes(certificate)
+        (tmp_path / f"{name}.config").write_text(f"server_key: {quoted(key)} server_cert: {quoted(certificate)} {more}")
+        return tmp_path / f"{name}.config", tmp_path / f"{name}.pem"
+
+    return written
+
+
+def test_a_router_asks_its_shards_over_tls(shard, route, tls, tmp_path):
+    push_over_all_nodes(tmp_path, 7)
+    config, certificate = tls("shards")
+    addresses = [
+        shard(number, *nodes, with_rest=not number, ssl_config_file=config).grpc_address for number, nodes in enumerate((["n0"], ["n4"]))
+    ]
+    stub = route(*addresses, shard_ca_file=certificate)
+    assert len(stub.Search(messages.SearchRequest(vector=messages.Vector(values=[1.0] * DIMENSION), k=60), timeout=10).neighbours) == 60
+    with pytest.raises(ServingError, match="can't be asked"):
+        route(*addresses)  # In the clear.
+    with pytest.raises(ServingError, match="can't be asked"):
+        route(*addresses, shard_ca_file=tls("others")[1])
+
+
+def test_shards_that_verify_their_clients_are_shown_the_routers_certificate(shard, route, tls, tmp_path):
+    push_over_all_nodes(tmp_path, 7)
+    config, certificate = tls("router")
+    verifying, shards_certificate = tls("shards", f"custom_ca: {quoted(certificate.read_bytes())} client_verify: true")
+    address = shard(0, "n0", "n4", with_rest=True, ssl_config_file=verifying).grpc_address
+    router = RouterServer(RouterOptions((address,), shards_certificate, port=0, rest_port=0, ssl_config_file=config, log_requests="none"))
+    assert router.version == 7
+    router.start()
+    with grpc.secure_channel(router.grpc_address, grpc.ssl_channel_credentials(certificate.read_bytes())) as channel:
+        assert SimilarityStub(channel).Status(messages.StatusRequest(), timeout=10).num_products == 60
+    router.stop(1)
+    with pytest.raises(ServingError, match="can't be asked"):
+        route(address, shard_ca_file=shards_certificate)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "can't be read: No such file"), (b"", "isn't what shards' certificates are signed with"), (b"\xff", "isn't what shards'")],
+)
+def test_a_file_of_certificates_that_cant_be_used_is_refused(tmp_path, capsys, content, message):
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    assert main(["similar", "--route", "127.0.0.1:1", "--shard-ca-file", str(tmp_path / "ca.pem"), "--port", "0", "--rest-port", "0"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"error: {tmp_path / 'ca.pem'}: ")
+    assert message in said
+
+
 def test_a_router_takes_no_options_of_a_server(capsys):
     assert main(["similar", "--route", "127.0.0.1:1", "--folder", "x"]) == 2
     assert "--route asks other servers" in capsys.readouterr().err
+    assert main(["similar", "--index", "x", "--folder", "y", "--shard-ca-file", "z"]) == 2
+    assert "--shard-ca-file is for a router" in capsys.readouterr().err
