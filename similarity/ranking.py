@@ -61,13 +61,14 @@ def best_of(products: ProductVectors, query: FloatArray, positions: IntArray, k:
 def top(scores: FloatArray, k: int) -> IntArray:
     """Returns where the k largest of `[num_products]` scores stand, largest first, equal ones by place.
 
-    The k-th largest of the maxima of blocks is no larger than the k-th largest score, so only what reaches it is sorted.
+    The k-th largest of the maxima of groups is no larger than the k-th largest score, so only what reaches it is sorted. A group holds
+    scores from all over: similar products stand beside each other, and groups of neighbours would have few large maxima.
     """
     if k < 1:
         return np.zeros(0, np.int64)
     if len(scores) >= 2 * k * _MAXIMA_OF:
         whole = len(scores) // _MAXIMA_OF * _MAXIMA_OF
-        maxima = scores[:whole].reshape(-1, _MAXIMA_OF).max(axis=1)
+        maxima = scores[:whole].reshape(_MAXIMA_OF, -1).max(axis=0)
         near = np.flatnonzero(scores >= np.partition(maxima, len(maxima) - k)[len(maxima) - k])
     elif k < len(scores):
         near = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
