@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -107,45 +109,45 @@ def write_part(folder: Path, products: ProductVectors, part: Part, plan: Neighbo
         path.parent.mkdir(exist_ok=True)
     hidden = [path.with_name(f".{path.name}.partial") for path in (table, documents)]
     num_products = 0
-    with pq.ParquetWriter(hidden[0], SCHEMA, compression="snappy") as writer, hidden[1].open("w", encoding="utf-8") as lines:
-        for category, block in _blocks(products, part, plan.neighbours):
-            columns = _columns(products, category, block)
-            writer.write_table(pa.table(columns, schema=SCHEMA))
-            _write_documents(lines, columns, products, block, tokens, version)
-            num_products += len(block.positions)
+    with pq.ParquetWriter(hidden[0], SCHEMA, compression="snappy") as writer, hidden[1].open("wb") as lines:
+        for category, first, last in part.pieces:
+            names = products.product_ids.take(np.arange(category.start, category.stop))
+            for block in neighbours_of(products, category, first, last, plan.neighbours):
+                writer.write_table(_table(names, category, block))
+                words = tokens.texts(products.vectors[block.positions]) if tokens else None
+                lines.writelines(_documents(names, category, block, words, version))
+                num_products += len(block.positions)
     for path, target in zip(hidden, (table, documents), strict=True):
         path.replace(target)
     return num_products
 
 
-def _blocks(products: ProductVectors, part: Part, k: int) -> Iterator[tuple[CategoryRows, NeighbourBlock]]:
-    for category, first, last in part.pieces:
-        for block in neighbours_of(products, category, first, last, k):
-            yield category, block
+def _table(names: npt.NDArray[Any], category: CategoryRows, block: NeighbourBlock) -> pa.Table:
+    """Returns a block as it stands in a file; `names` are the ids of the category's products, objects (str)."""
+    ids, (num_products, width) = pa.array(names, pa.string()), block.neighbours.shape
+    ends = pa.array(width * np.arange(num_products + 1, dtype=np.int32))
+    columns = [
+        ids.take(pa.array(block.positions - category.start)),
+        pa.array([category.node_id] * num_products, pa.string()),
+        pa.ListArray.from_arrays(ends, ids.take(pa.array(block.neighbours.ravel() - category.start))),
+        pa.ListArray.from_arrays(ends, pa.array(block.similarities.ravel(), pa.float32())),
+    ]
+    return pa.table(columns, schema=SCHEMA)
 
 
-def _columns(products: ProductVectors, category: CategoryRows, block: NeighbourBlock) -> dict[str, list[Any]]:
-    return {
-        "product_id": products.product_ids.take(block.positions).tolist(),
-        "category": [category.node_id] * len(block.positions),
-        "neighbours": products.product_ids.take(block.neighbours).tolist(),
-        "similarities": block.similarities.tolist(),
-    }
-
-
-def _write_documents(
-    lines: IO[str],
-    columns: dict[str, list[Any]],
-    products: ProductVectors,
-    block: NeighbourBlock,
-    tokens: VectorTokens | None,
-    version: int,
-) -> None:
-    words = tokens.texts(products.vectors[block.positions]) if tokens else [None] * len(block.positions)
-    for product_id, category, ids, similarities, text in zip(*columns.values(), words, strict=True):
-        similar = [{"product_id": other, "similarity": round(found, 6)} for other, found in zip(ids, similarities, strict=True)]
-        document = {"product_id": product_id, "category": category, "model_version": version, "similar": similar}
-        lines.write(json.dumps(document | ({"vector_tokens": text} if text else {}), ensure_ascii=False) + "\n")
+def _documents(
+    names: npt.NDArray[Any], category: CategoryRows, block: NeighbourBlock, words: Sequence[str] | None, version: int
+) -> Iterator[bytes]:
+    """Yields a line of JSON for each product of a block."""
+    ids = names[block.positions - category.start].tolist()
+    neighbours = names[block.neighbours - category.start].tolist()
+    similarities = np.round(block.similarities.astype(np.float64), 6).tolist()
+    for row, product_id in enumerate(ids):
+        similar = [{"product_id": other, "similarity": found} for other, found in zip(neighbours[row], similarities[row], strict=True)]
+        document = {"product_id": product_id, "category": category.node_id, "model_version": version, "similar": similar}
+        if words is not None and words[row]:
+            document["vector_tokens"] = words[row]
+        yield orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def write_list_manifest(folder: Path, plan: NeighbourPlan, num_products: int, version: int, model_sha256: str) -> None:
