@@ -12,6 +12,7 @@ from similarity.product_columns import ProductColumns, columns_from_values
 from similarity.vectors import ProductVectors, in_tree_order
 
 _CHILD_SPREAD, _STYLE_SPREAD, _PRODUCT_SPREAD = 0.7, 0.6, 0.5  # Lengths, relative to a root's 1.
+_BLOCK_ROWS = 100_000
 _STYLES = 20  # Clusters in a node: products of one category come in styles.
 
 
@@ -45,9 +46,11 @@ def clustered_catalogue(num_products: int, dimension: int, tree: Taxonomy, seed:
         centres[number] = direction if parent < 0 else centres[parent] + _CHILD_SPREAD * direction
     numbers = _leaves_of_products(num_products, tree, rng)
     style_centres = _STYLE_SPREAD * _directions(rng, len(tree) * _STYLES, dimension)
-    vectors = centres[numbers] + style_centres[numbers * _STYLES + rng.integers(0, _STYLES, num_products)]
-    for start in range(0, num_products, 100_000):
-        block = vectors[start : start + 100_000]
+    styles = numbers * _STYLES + rng.integers(0, _STYLES, num_products)
+    vectors = centres[numbers]
+    for start in range(0, num_products, _BLOCK_ROWS):
+        block = vectors[start : start + _BLOCK_ROWS]
+        block += style_centres[styles[start : start + _BLOCK_ROWS]]
         block += _PRODUCT_SPREAD * _directions(rng, len(block), dimension)
     ids = [f"product-{number}" for number in range(num_products)]
     return in_tree_order(vectors, ids, numbers, tree.ids, tree.subtree_ends, _columns(num_products, rng))

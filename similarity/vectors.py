@@ -21,6 +21,7 @@ VECTORS, STARTS, TREE = "vectors.npy", "node_starts.npy", "tree.json"
 PRODUCTS_V1 = "product_ids.json"  # Format 1 kept ids as a list of texts.
 FLOAT32, INT8 = "float32", "int8"
 STORAGES = (FLOAT32, INT8)
+_BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -178,16 +179,21 @@ def in_tree_order(
 
 
 def _unit(vectors: npt.NDArray[np.float32], ids: ProductIds) -> npt.NDArray[np.float32]:
+    """Returns vectors at unit length, written over those given: a second array of millions might not fit."""
     found = np.ascontiguousarray(vectors, np.float32)
     if found.ndim != 2:
         raise NeighbourIndexError(f"vectors have the shape {list(found.shape)}, expected [num_products, dimension].")
-    norms = np.linalg.norm(found, axis=1, keepdims=True)
-    bad = ~((norms[:, 0] > 0) & np.isfinite(norms[:, 0]))
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise NeighbourIndexError(f"product {ids[row]!r} has a vector of length {norms[row, 0]}, expected 1. Leave it out or train again.")
-    unit: npt.NDArray[np.float32] = found / norms
-    return unit
+    for start in range(0, len(found), _BLOCK_ROWS):
+        block = found[start : start + _BLOCK_ROWS]
+        norms = np.linalg.norm(block, axis=1, keepdims=True)
+        bad = ~((norms[:, 0] > 0) & np.isfinite(norms[:, 0]))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise NeighbourIndexError(
+                f"product {ids[start + row]!r} has a vector of length {norms[row, 0]}, expected 1. Leave it out or train again."
+            )
+        block /= norms
+    return found
 
 
 def save_vectors(folder: Path, products: ProductVectors) -> None:
