@@ -3,7 +3,7 @@
 python -m benchmarks.neighbour_lists [--products 5000] [--taxonomy FILE] [--workers N] [--token-products 5000] [--out FILE]
 
 Lists are written part by part as the stage does, by one process a core, and removed again; some products of each part are compared with
-all of their category in float64, and one wrong neighbour ends the measurement. A million products with 128 numbers take 3 GB, most of it
+all of their category in float64, and one wrong neighbour ends the measurement. A million products with 128 numbers take 2 GB, most of it
 while they are invented. Words are searched with SQLite's full-text engine, ranked by BM25; its best 1,000 are then compared exactly, as
 one would. A query of words takes longer the more products there are, so they have a size of their own; 0 leaves them out.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sqlite3
 import sys
 import tempfile
@@ -86,9 +85,15 @@ def part_writer(folder: Path) -> Callable[[Part], Iterator[Written]]:
         _check(products, part, next(path for path in files if path.parent.name == NEIGHBOURS))
         for path in files:
             path.unlink()
-        yield Written(num_products, num_bytes, seconds, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        yield Written(num_products, num_bytes, seconds, _peak_bytes())
 
     return write
+
+
+def _peak_bytes() -> int:
+    """Returns what this process ever held; `getrusage` would count what its parent did when it started it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 def _check(products: ProductVectors, part: Part, file: Path) -> None:
