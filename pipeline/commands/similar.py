@@ -25,7 +25,7 @@ EPILOG = """examples:
   aisle similar --config demo/aisle.yaml --shard shoes bags --shard-rest --folder shard-1 --port 8610 --rest-port 8611
   aisle similar --route 127.0.0.1:8610 127.0.0.1:8620
   aisle similar --route shard-1:8610 shard-2:8620 --shard-ca-file ca.pem
-  curl -d '{"product_id": "alpha-17", "k": 5, "node_id": "sneakers"}' http://127.0.0.1:8601/v1/similar:search
+  curl -d '{"product_id": "A-000100", "k": 5, "node_id": "n001"}' http://127.0.0.1:8601/v1/similar:search
   curl -d '{"product": {"fields": {"title": "red trousers"}}, "k": 5}' http://127.0.0.1:8601/v1/similar:search
 
 With --config it serves the index that the run made live, and follows new versions and rollbacks. Changes are kept in --folder.

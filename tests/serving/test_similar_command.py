@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,6 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from google.protobuf import json_format
 
 from pipeline.cli import main
 from serving.similarity_server import similarity_pb2 as messages
@@ -25,6 +23,7 @@ from serving.similarity_server.similarity_pb2_grpc import SimilarityStub
 from similarity.live_index import LiveIndex
 from similarity.planner import build_index, save_index
 from tests.similarity.catalogue import small_catalogue, write_built
+from tests.support.written_examples import answer_to, examples_of, said_by
 
 ROOT = Path(__file__).parents[2]
 APPS = ROOT / ".venv-apps" / "bin" / "python"
@@ -155,34 +154,17 @@ def test_the_generated_code_is_that_of_the_proto(name):
     assert digest == hashlib.sha256(proto).hexdigest(), "run make protos"
 
 
-def section_blocks(language):
-    section = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8").split("## Similarity server")[1]
-    return re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-
-
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl isn't installed, so the examples of the docs aren't run")
 def test_the_examples_of_the_docs_work_as_written(program):
     addresses = json.loads(program.stdout.readline())
     places = {"127.0.0.1:8600": addresses["grpc"], "127.0.0.1:8601": addresses["rest"].removeprefix("http://")}
-    commands = "\n".join(section_blocks("bash"))
-    (code,) = section_blocks("python")
-    for written, real in places.items():
-        commands, code = commands.replace(written, real), code.replace(written, real)
-    lines = [shlex.split(line) for line in commands.splitlines() if line]
-    curls = [words for words in lines if words[0] == "curl"]
-    assert len(curls) == 3
-    for words in curls:
-        done = subprocess.run([*words[:1], "--silent", "--show-error", *words[1:]], capture_output=True, text=True, timeout=20, check=True)
-        assert "error" not in json.loads(done.stdout), done.stdout
-    # grpcurl isn't on every machine: what it would send is sent by its words.
-    ((body, address, method),) = [words[3:] for words in lines if words[0] == "grpcurl"]
-    with grpc.insecure_channel(address) as channel:
-        answer = channel.unary_unary(f"/{method}", messages.SearchRequest.SerializeToString, messages.SearchResponse.FromString)(
-            json_format.Parse(body, messages.SearchRequest()), timeout=10
-        )
-    assert len(answer.neighbours) == 5
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert len(done.stdout.splitlines()) == 5
+    examples = examples_of("docs/serving.md", "## Similarity server", places)
+    found, moved, status = map(answer_to, examples.asked_with("curl"))
+    assert (len(found["neighbours"]), moved["version"], status["num_products"]) == (5, 7, 300)
+    (found,) = map(answer_to, examples.asked_with("grpcurl"))
+    assert len(found["neighbours"]) == 5
+    (code,) = examples.code
+    assert len(said_by(code)) == 5
 
 
 @pytest.mark.skipif(not APPS.exists(), reason="the small environment isn't there: make setup-apps")

@@ -13,9 +13,12 @@ from schemas.errors import NeighbourIndexError
 from similarity.changes import Delete, Move, Upsert
 from similarity.exact_index import ExactIndex
 from similarity.live_index import LiveIndex
-from similarity.product_columns import ProductFilter
+from similarity.planner import build_index, save_index
+from similarity.product_columns import ProductFilter, columns_from_values
 from similarity.recent_changes import RecentChanges, merged
+from similarity.vectors import in_tree_order
 from tests.similarity.catalogue import DIMENSION, NODES, small_catalogue, upsert, write_built
+from tests.support.written_examples import examples_of, said_by
 
 
 @pytest.fixture(scope="module")
@@ -307,3 +310,19 @@ def test_a_pointer_names_what_is_in_the_folder(live, tmp_path):
     pointer = json.loads((tmp_path / "live" / "current.json").read_text())
     assert (tmp_path / "live" / pointer["base"] / "manifest.json").is_file()
     assert (tmp_path / "live" / pointer["history"]).is_file()
+
+
+def test_the_example_of_the_docs_works_as_written(tmp_path):
+    products = in_tree_order(
+        np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32),
+        [f"product-{number}" for number in range(60)],
+        np.arange(60) % 2,
+        ["shoes", "sneakers"],
+        [2, 2],
+        columns_from_values({"shop": ["first"] * 60, "brand": [None] * 60, "gender": [None] * 60}, np.arange(60) * 2.0),
+    )
+    save_index(tmp_path / "var" / "serving" / "indexes" / "shop" / "12", build_index(products, 10**6, 10, 0.9, 0), version=12)
+    (code,) = examples_of("docs/similarity.md", "## Asking", {}).code
+    said = " ".join(said_by(code, tmp_path))
+    assert (said.count("'product-"), "'product-7'" in said) == (10, False)
+    assert said.endswith("] 12 the index is exact")
