@@ -97,7 +97,9 @@ def index_kind(kind: str) -> type[NeighbourIndex]:
     try:
         return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
     except ModuleNotFoundError as error:
-        raise NeighbourIndexError(f"index kind {kind!r} needs the package {error.name!r}, which isn't installed here.") from None
+        raise NeighbourIndexError(
+            f"index kind {kind!r} needs the package {error.name!r}, which isn't installed here. Install it, or build another kind."
+        ) from None
 
 
 def checked_queries(queries: FloatArray, k: int, dimension: int) -> FloatArray:

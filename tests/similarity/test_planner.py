@@ -1,12 +1,15 @@
 """The planner: which kind is built, and when it is refused."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from schemas.errors import NeighbourIndexError
 from similarity.contract import MIN_SCANN_PRODUCTS, index_kind
 from similarity.exact_index import ExactIndex
-from similarity.planner import build_index, planned_kind
+from similarity.planner import build_index, load_index, planned_kind
 from similarity.recall import measured_recall, query_sample
 from similarity.vectors import in_tree_order
 
@@ -86,3 +89,10 @@ def test_the_kind_can_be_asked_for():
 def test_an_unknown_kind_is_refused():
     with pytest.raises(NeighbourIndexError, match="index kind 'tree' is unknown. Known: exact, scann, hnsw"):
         index_kind("tree")
+
+
+def test_an_index_whose_library_isnt_there_is_refused_by_the_name_of_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hnswlib", None)
+    monkeypatch.delitem(sys.modules, "similarity.hnsw_index", raising=False)
+    with pytest.raises(NeighbourIndexError, match="'hnsw' needs the package 'hnswlib', which isn't installed here. Install it, or build"):
+        load_index(Path(__file__).parent / "golden" / "hnsw-v2")
