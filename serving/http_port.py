@@ -11,7 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,12 +154,20 @@ class WorkHandler(RequestHandler, ABC):
     async def _work(self) -> None:
         deadline_s = self._started_s + self.bounds.timeout_s
         try:
-            with self.bounds.watch.in_flight.one():
-                body = await asyncio.get_running_loop().run_in_executor(self.bounds.executor, self.work, deadline_s)
+            body = await asyncio.wrap_future(self._counted_work(deadline_s))
             self.reply(StatusCode.OK, "", body)
         except Exception as error:
             code, message = failure(error, self.identifier)
             self.reply(code, message, None, error.http_status if isinstance(error, ServingError) else None)
+
+    def _counted_work(self, deadline_s: float) -> Future[bytes]:
+        """Hands the work to another thread. It is in flight until that thread ends, which may be after the loop has: the stop asks."""
+        with contextlib.ExitStack() as begun:
+            begun.enter_context(self.bounds.watch.in_flight.one())
+            work = self.bounds.executor.submit(self.work, deadline_s)
+            counted = begun.pop_all()
+        work.add_done_callback(lambda _: counted.close())
+        return work
 
     async def _until_sent(self) -> None:
         """Waits until the client has taken the answer, for as long as one may be kept for it."""

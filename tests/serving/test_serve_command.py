@@ -150,6 +150,19 @@ def test_a_request_that_is_half_sent_when_the_grace_ends_is_told_so(program):
     assert program.wait(20) == 0  # Although the model would compute on for minutes.
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [["--grace-seconds=0.5"]], indirect=True)
+def test_a_rest_request_that_is_still_computed_when_the_grace_ends_is_told_so(program):
+    address = json.loads(program.stdout.readline())["rest"]
+    with closing(http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)) as connection:
+        connection.request("POST", "/v1/models/tiny:predict", json.dumps({"signature_name": "slow", "inputs": [10_000_000]}))
+        until(lambda: "aisle_serving_in_flight 1.0" in page(address))
+        stopping(program)
+        answer = connection.getresponse()
+        assert (answer.status, "the server is shutting down" in json.load(answer)["error"]) == (503, True)
+    assert program.wait(20) == 0  # Although the model would compute on for minutes.
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
