@@ -21,7 +21,7 @@ _LINGER_S = 1.0
 _MAX_LINGERING = 64
 _DRAINED_BYTES = 65_536
 _LOG_EVERY_S = 1.0
-ErrorBody = Callable[[StatusCode, str], bytes]
+ErrorBody = Callable[[StatusCode, str, str], bytes]  # Of a code, a message and the id of the request, empty where there is none.
 log = logging.getLogger(__name__)
 
 
@@ -70,7 +70,7 @@ class BoundedConnections(HTTPServer):
 
     async def _refuse(self, stream: IOStream) -> None:
         message = f"{self._max_connections} connections are open, which is the limit. Close some, or try again later."
-        body, status = self._error_body(StatusCode.UNAVAILABLE, message), http_status(StatusCode.UNAVAILABLE)
+        body, status = self._error_body(StatusCode.UNAVAILABLE, message, ""), http_status(StatusCode.UNAVAILABLE)
         head = (
             f"HTTP/1.1 {status} Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
         )

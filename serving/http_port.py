@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import socket
 import ssl
 import threading
@@ -12,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from grpc import StatusCode
@@ -20,14 +19,15 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, stream_request_body
 
-from serving.bounded_connections import MAX_CONNECTIONS, BoundedConnections, ErrorBody
+from schemas.errors import SettingsError
+from serving.bounded_connections import BoundedConnections, ErrorBody
+from serving.http_pages import JSON
 from serving.open_requests import OpenRequests
 from serving.request_log import REQUEST_ID, request_id
 from serving.request_watch import RequestWatch, failure
 from serving.shown_text import one_line
 from serving.status import TOO_LARGE, ServingError, http_status
 
-JSON = "application/json"
 _IDLE_S = 60.0
 _SEND_S = 120.0
 _LINGER_S = 1.0
@@ -35,11 +35,6 @@ _UNBOUNDED = 2**62
 _MAX_PAGE_BODY = 100_000  # Of requests that nobody reads the body of, such as one for metrics.
 _MAX_HEADER_BYTES = 16_384
 _MAX_DIGITS = 18
-
-
-def plain_error(code: StatusCode, message: str) -> bytes:
-    """Returns an error in TensorFlow Serving's form."""
-    return json.dumps({"error": message}).encode()
 
 
 @dataclass(frozen=True)
@@ -50,22 +45,49 @@ class HttpBounds:
         watch: bounds, counts and logs.
         max_bytes: of one body.
         timeout_s: a request may take.
-        executor: threads that do the work.
-        open: the requests there are, and the memory they may hold.
         max_connections: open at a time.
+        open: the requests there are, and the memory they may hold.
+        executor: threads that do the work, one for each request that may be in flight.
+        error_body: makes the body of a refusal.
     """
 
     watch: RequestWatch
     max_bytes: int
     timeout_s: float
+    max_connections: int
+    open: OpenRequests
     executor: ThreadPoolExecutor
-    open: OpenRequests = field(default_factory=OpenRequests)
-    max_connections: int = MAX_CONNECTIONS
+    error_body: ErrorBody
+
+
+def http_bounds(
+    watch: RequestWatch, max_bytes: int, timeout_s: float, max_body_bytes: int, max_connections: int, error_body: ErrorBody
+) -> HttpBounds:
+    """Returns what the requests of one port share.
+
+    Args:
+        watch: bounds, counts and logs.
+        max_bytes: of one body.
+        timeout_s: a request may take; DEADLINE_EXCEEDED where it waits longer for its turn.
+        max_body_bytes: that bodies, and answers which their clients haven't read yet, may hold together.
+        max_connections: open at a time.
+        error_body: makes the body of a refusal.
+
+    Raises:
+        SettingsError: not even one body has room.
+    """
+    if max_body_bytes < max_bytes:
+        raise SettingsError(
+            f"--max-body-bytes {max_body_bytes} is less than --max-message-bytes {max_bytes}, "
+            "so that a request alone could be too large. Raise the first or lower the second."
+        )
+    executor = ThreadPoolExecutor(watch.in_flight.limit, "rest")
+    return HttpBounds(watch, max_bytes, timeout_s, max_connections, OpenRequests(max_body_bytes), executor, error_body)
 
 
 @stream_request_body
 class WorkHandler(RequestHandler, ABC):
-    """Reads a bounded body and answers it in another thread; a subclass says how, and in which form errors go out.
+    """Reads a bounded body and answers it in another thread; a subclass says how.
 
     A request has one answer, its first. One that goes out before the body is read, a refusal, ends the connection, but only with the body:
     to close a connection on what nobody has read would take the answer back.
@@ -90,10 +112,6 @@ class WorkHandler(RequestHandler, ABC):
         """
 
     @abstractmethod
-    def error_body(self, code: StatusCode, message: str) -> bytes:
-        """Returns the body of a refusal."""
-
-    @abstractmethod
     def log_fields(self) -> dict[str, str]:
         """Returns what the log's line says of the request."""
 
@@ -115,6 +133,7 @@ class WorkHandler(RequestHandler, ABC):
                 raise self._too_large()
             self.bounds.open.take(len(chunk))
         except ServingError as error:
+            self._forget()
             self.refuse(error)
             return
         self._num_held += len(chunk)
@@ -185,7 +204,7 @@ class WorkHandler(RequestHandler, ABC):
             return
         self._is_answered = True
         self._count(code, message)
-        content = body if body is not None else self.error_body(code, message)
+        content = body if body is not None else self.bounds.error_body(code, message, self.identifier)
         self.set_status(status or http_status(code), "Client Closed Request" if http_status(code) == 499 else None)
         self.set_header("Content-Type", JSON)
         self.set_header("Content-Length", str(len(content)))
@@ -213,9 +232,13 @@ class WorkHandler(RequestHandler, ABC):
 
     def _release(self) -> None:
         if not self._is_busy:  # Otherwise a thread still reads the body, or the client the answer.
-            held, self._num_held, self.body = self._num_held, 0, bytearray()
-            self.bounds.open.give_back(held)
+            self._forget()
             self.bounds.open.remove(self)
+
+    def _forget(self) -> None:
+        """Gives back what is held: the body, and the answer where there is one."""
+        held, self._num_held, self.body = self._num_held, 0, bytearray()
+        self.bounds.open.give_back(held)
 
 
 class HttpPort:
@@ -228,7 +251,6 @@ class HttpPort:
         port: 0: a free one.
         option: what names another port, for the error.
         context: for TLS; None: plain.
-        error_body: makes the body of an answer to a connection too many.
 
     Raises:
         ServingError: UNAVAILABLE: the port can't be used.
@@ -242,9 +264,8 @@ class HttpPort:
         port: int,
         option: str,
         context: ssl.SSLContext | None = None,
-        error_body: ErrorBody = plain_error,
     ) -> None:
-        self._bounds, self._context, self._error_body = bounds, context, error_body
+        self._bounds, self._context = bounds, context
         self._application = Application(list(routes), log_function=lambda handler: None, default_host=None)
         try:
             self._sockets = bind_sockets(port, host, family=socket.AF_UNSPEC)
@@ -272,7 +293,7 @@ class HttpPort:
         server = BoundedConnections(
             self._application,
             self._bounds.max_connections,
-            self._error_body,
+            self._bounds.error_body,
             ssl_options=self._context,
             idle_connection_timeout=_IDLE_S,
             body_timeout=_IDLE_S,

@@ -9,7 +9,7 @@ from grpc import StatusCode
 
 from serving.status import ServingError
 
-MAX_BYTES = 512_000_000
+MAX_BODY_BYTES = 512_000_000
 
 
 class OpenRequest(Protocol):
@@ -26,7 +26,7 @@ class OpenRequests:
         max_bytes: that bodies, and answers which their clients haven't read yet, may hold together.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self.max_bytes, self.num_bytes = max_bytes, 0
         self._open: set[OpenRequest] = set()
         self._is_idle = asyncio.Event()

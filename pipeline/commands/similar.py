@@ -40,9 +40,7 @@ _METAVARS = {
     "host": "ADDRESS",
     "rest_port": "PORT",
     "ssl_config_file": "FILE",
-    "max_k": "N",
-    "max_message_bytes": "N",
-    "max_in_flight": "N",
+    **dict.fromkeys(("max_k", "max_message_bytes", "max_in_flight", "max_body_bytes", "max_connections"), "N"),
     **dict.fromkeys(("poll_seconds", "timeout_seconds", "grace_seconds"), "S"),
 }
 _ADDRESS = re.compile(r"(?:\[[0-9A-Za-z.:%]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
@@ -97,6 +95,8 @@ def _options(args: argparse.Namespace) -> ServerOptions | RouterOptions:
         "bounds": Bounds(max_k=similar.max_k),
         "max_message_bytes": similar.max_message_bytes,
         "max_in_flight": similar.max_in_flight,
+        "max_body_bytes": similar.max_body_bytes,
+        "max_connections": similar.max_connections,
         "timeout_s": similar.timeout_seconds,
         "grace_s": similar.grace_seconds,
         "log_requests": similar.log_requests,

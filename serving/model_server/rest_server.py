@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import ssl
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
 from google.protobuf import json_format
 from grpc import StatusCode
-from tornado.web import RequestHandler, stream_request_body
 
-from serving.http_port import JSON, HttpBounds, HttpPort, WorkHandler, plain_error
+from serving.http_pages import JSON, NoSuchPath, Page
+from serving.http_port import HttpBounds, HttpPort, WorkHandler
 from serving.model_server.answer_size import check_json
 from serving.model_server.grpc_server import SIGNATURE_DEF, Front, metadata_of, status_of
 from serving.model_server.inference import signature_of
@@ -27,7 +26,6 @@ from serving.model_server.json_tensors import (
 )
 from serving.model_server.metrics import CONTENT_TYPE
 from serving.model_server.model_manager import Target
-from serving.open_requests import OpenRequests
 from serving.status import invalid
 
 _ROUTE = re.compile(
@@ -88,19 +86,13 @@ def _api(method: str, path: str) -> str:
     return named.get((found["verb"] or "").lower(), "GetModelStatus")
 
 
-class _Metrics(RequestHandler):
-    """Prometheus' page."""
-
-    def initialize(self, front: Front) -> None:
-        self._front = front
-
-    def get(self) -> None:
-        self.set_header("Content-Type", CONTENT_TYPE)
-        self.finish(self._front.metrics.page())
+def error_body(code: StatusCode, message: str, identifier: str) -> bytes:
+    """Returns the JSON of a refusal in TensorFlow Serving's form, which holds the message alone."""
+    return orjson.dumps({"error": message})
 
 
 class _Models(WorkHandler):
-    """Everything else."""
+    """Everything below /v1/."""
 
     def initialize(self, bounds: HttpBounds, front: Front) -> None:  # type: ignore[override]
         super().initialize(bounds)
@@ -114,47 +106,11 @@ class _Models(WorkHandler):
         route = _ROUTE.fullmatch(path)
         return {"api": _api(self.request.method or "", path), "model": route["name"][:200] if route else ""}
 
-    def error_body(self, code: StatusCode, message: str) -> bytes:
-        return plain_error(code, message)
-
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Keeps TensorFlow Serving's shape for what the HTTP library refuses by itself, such as a method."""
+        """Keeps the form for what the HTTP library refuses by itself, such as a method."""
         self.set_header("Content-Type", JSON)
-        self.finish(orjson.dumps({"error": f"{self.request.method} {self.request.path[:200]}: {self._reason}"}))
-
-
-@stream_request_body
-class _Unknown(RequestHandler):
-    """A path outside the API. Bodies are read and forgotten: many clients look for an answer only once all is sent."""
-
-    def initialize(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-
-    def prepare(self) -> None:
-        self.request.connection.set_max_body_size(self._max_bytes)  # type: ignore[union-attr]
-
-    def data_received(self, chunk: bytes) -> None:
-        pass
-
-    def _refuse(self, *_: str) -> None:
-        self.set_status(404)
-        self.set_header("Content-Type", JSON)
-        self.finish(orjson.dumps({"error": f"there is nothing at {self.request.path[:200]}. The API is below /v1/models/."}))
-
-    get = head = post = put = patch = delete = options = _refuse
-
-
-def rest_bounds(front: Front, timeout_s: float, max_body_bytes: int, max_connections: int) -> HttpBounds:
-    """Returns what REST requests share.
-
-    Args:
-        front: what answers.
-        timeout_s: a request may take; DEADLINE_EXCEEDED where it waits longer for its turn.
-        max_body_bytes: of all bodies that are being received or answered.
-        max_connections: open at a time.
-    """
-    executor = ThreadPoolExecutor(front.watch.in_flight.limit, "rest")
-    return HttpBounds(front.watch, front.max_bytes, timeout_s, executor, OpenRequests(max_body_bytes), max_connections)
+        message = f"{self.request.method} {self.request.path[:200]}: {self._reason}"
+        self.finish(error_body(StatusCode.INVALID_ARGUMENT, message, self.identifier))
 
 
 def rest_port(front: Front, bounds: HttpBounds, host: str, port: int, metrics_path: str, context: ssl.SSLContext | None = None) -> HttpPort:
@@ -171,10 +127,12 @@ def rest_port(front: Front, bounds: HttpBounds, host: str, port: int, metrics_pa
     Raises:
         ServingError: UNAVAILABLE: the port can't be used.
     """
-    metrics: list[Any] = [(re.escape(metrics_path), _Metrics, {"front": front})] if metrics_path else []
+    metrics: list[Any] = (
+        [(re.escape(metrics_path), Page, {"content_type": CONTENT_TYPE, "page": front.metrics.page})] if metrics_path else []
+    )
     routes = [
         *metrics,
         (r"(?i)/v1/.*", _Models, {"bounds": bounds, "front": front}),
-        (r".*", _Unknown, {"max_bytes": front.max_bytes}),
+        (r".*", NoSuchPath, {"max_bytes": bounds.max_bytes, "error_body": error_body, "way_out": "The API is below /v1/models/."}),
     ]
     return HttpPort(routes, bounds, host, port, "--rest-api-port", context)

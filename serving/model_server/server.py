@@ -14,6 +14,7 @@ from grpc import StatusCode
 
 from schemas.errors import SettingsError
 from serving.bounded_connections import MAX_CONNECTIONS
+from serving.http_port import http_bounds
 from serving.in_flight import InFlight
 from serving.model_server.answer_size import MAX_ANSWER_BYTES
 from serving.model_server.batching import Batcher
@@ -23,11 +24,11 @@ from serving.model_server.inference import Inference
 from serving.model_server.metrics import Metrics
 from serving.model_server.model_config import ModelConfig
 from serving.model_server.model_manager import Loaded, ModelManager
-from serving.model_server.rest_server import rest_bounds, rest_port
+from serving.model_server.rest_server import error_body, rest_port
 from serving.model_server.saved_model import SavedModel, Threads
 from serving.model_server.versions import RetryPolicy
 from serving.model_server.warmup import warm_up
-from serving.open_requests import MAX_BYTES
+from serving.open_requests import MAX_BODY_BYTES
 from serving.ports import LOCALHOST, Ports, bracketed
 from serving.request_log import ALL, RequestLog
 from serving.request_watch import RequestWatch
@@ -89,7 +90,7 @@ class ServerOptions:
     max_message_bytes: int = 64_000_000
     max_answer_bytes: int = MAX_ANSWER_BYTES
     max_in_flight: int = 64
-    max_body_bytes: int = MAX_BYTES
+    max_body_bytes: int = MAX_BODY_BYTES
     max_connections: int = MAX_CONNECTIONS
     grace_s: float = 30.0
     log_requests: str = ALL
@@ -102,18 +103,13 @@ class ModelServer:
         options: see there.
 
     Raises:
-        SettingsError: a file can't be used, or batching parameters are given and batching isn't enabled.
+        SettingsError: a file can't be used, bounds contradict each other, or batching parameters are given and batching isn't enabled.
         ServingError: a port can't be used.
     """
 
     def __init__(self, options: ServerOptions) -> None:
         if options.batching_parameters_file and not options.enable_batching:
             raise SettingsError("--batching-parameters-file says how to batch, but nothing is batched. Add --enable-batching.")
-        if options.max_body_bytes < options.max_message_bytes:
-            raise SettingsError(
-                f"--max-body-bytes {options.max_body_bytes} is less than --max-message-bytes {options.max_message_bytes}, "
-                "so that a request alone could be too large. Raise the first or lower the second."
-            )
         self._options = options
         self._configs = list(options.models) if options.model_config_file is None else read_models(options.model_config_file)
         # A reload may name what the server was started for and what lies beside it, and no other file of this machine.
@@ -125,15 +121,16 @@ class ModelServer:
         self._batcher = _batcher(options, metrics.observe_batch)
         self.inference = Inference(self.models, self._batcher, options.max_answer_bytes)
         watch = RequestWatch(self.in_flight, RequestLog(options.log_requests), metrics.observe_request)
+        timeout_s = options.rest_api_timeout_in_ms / 1000
+        self.rest_bounds = http_bounds(
+            watch, options.max_message_bytes, timeout_s, options.max_body_bytes, options.max_connections, error_body
+        )
         front = Front(self.inference, watch, metrics, options.max_message_bytes, self.models.reload)
         tls = read_tls(options.ssl_config_file) if options.ssl_config_file else None
         context = tls.http_context() if tls else None
         grpc = grpc_port(front, self._allowed, f"{bracketed(options.host)}:{options.port}", tls.grpc_credentials() if tls else None)
         metrics_path = read_metrics_path(options.monitoring_config_file)
-        self.rest_bounds = bounds = rest_bounds(
-            front, options.rest_api_timeout_in_ms / 1000, options.max_body_bytes, options.max_connections
-        )
-        rest = rest_port(front, bounds, options.host, options.rest_api_port, metrics_path, context)
+        rest = rest_port(front, self.rest_bounds, options.host, options.rest_api_port, metrics_path, context)
         self._ports = Ports(grpc, rest, options.host, tls is not None)
         self.grpc_address, self.rest_address = self._ports.grpc_address, self._ports.rest_address
 

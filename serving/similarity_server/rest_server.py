@@ -5,23 +5,21 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from grpc import StatusCode
-from tornado.web import RequestHandler
 
-from serving.http_port import JSON, HttpBounds, HttpPort, WorkHandler
-from serving.request_log import REQUEST_ID
-from serving.request_watch import RequestWatch
+from serving.http_pages import JSON, NoSuchPath, Page
+from serving.http_port import HttpBounds, HttpPort, WorkHandler
 from serving.similarity_server import similarity_pb2 as messages
 from serving.similarity_server.answers import Answers
 from serving.similarity_server.json_messages import parsed, written
 from serving.similarity_server.metrics import CONTENT_TYPE, PATH, Metrics
 from serving.similarity_server.openapi import Route, document
 from serving.similarity_server.router import Router
+from serving.status import ServingError
 
 ROUTES = (
     Route("POST", "/v1/similar:search", "Search", "The products most similar to one query, best first"),
@@ -81,19 +79,13 @@ class _Methods(WorkHandler):
         """Refuses another verb."""
         super().prepare()
         route = self._method.route
-        if not self._finished and self.request.method != route.verb:
+        if self.request.method != route.verb:
             self.set_header("Allow", route.verb)
-            self.set_header("Connection", "close")  # Its body, if there is one, stays unread.
-            message = f"{self.request.method} {route.path}: this takes {route.verb}."
-            self.reply(StatusCode.UNIMPLEMENTED, message, None, 405)
+            self.refuse(ServingError(StatusCode.UNIMPLEMENTED, f"{self.request.method} {route.path}: this takes {route.verb}.", 405))
 
     def work(self, deadline_s: float) -> bytes:
         """Returns the response as JSON."""
         return written(self._method.answer(parsed(bytes(self.body), self._method.request), deadline_s))
-
-    def error_body(self, code: StatusCode, message: str) -> bytes:
-        """Returns the JSON of a refusal."""
-        return error_body(code, message, self.identifier)
 
     def log_fields(self) -> dict[str, str]:
         """Returns the method."""
@@ -106,51 +98,29 @@ class _Methods(WorkHandler):
         self.finish(error_body(StatusCode.INVALID_ARGUMENT, f"{self.request.method}: {self._reason}.", self.identifier))
 
 
-class _Page(RequestHandler):
-    """A page that needs no bounds: metrics, health, the document."""
-
-    def initialize(self, content_type: str, page: Callable[[], bytes]) -> None:
-        self._content_type, self._page = content_type, page
-
-    def get(self) -> None:
-        self.set_header("Content-Type", self._content_type)
-        self.finish(self._page())
-
-
-class _Unknown(RequestHandler):
-    """A path outside the API."""
-
-    def prepare(self) -> None:
-        self.set_status(404)
-        self.set_header("Content-Type", JSON)
-        identifier = self.request.headers.get(REQUEST_ID, "")[:128]
-        message = f"there is nothing at {self.request.path[:200]}. See {DOCUMENT}."
-        self.finish(error_body(StatusCode.NOT_FOUND, message, identifier))
-
-
 def rest_port(
-    answers: Answers | Router,
-    watch: RequestWatch,
-    metrics: Metrics,
-    host: str,
-    port: int,
-    max_bytes: int,
-    timeout_s: float,
-    context: ssl.SSLContext | None = None,
+    answers: Answers | Router, bounds: HttpBounds, metrics: Metrics, host: str, port: int, context: ssl.SSLContext | None = None
 ) -> HttpPort:
     """Returns the REST API on one port, not started yet.
+
+    Args:
+        answers: what answers.
+        bounds: what requests share.
+        metrics: what Prometheus finds.
+        host: to listen on.
+        port: 0: a free one.
+        context: for TLS; None: plain.
 
     Raises:
         ServingError: UNAVAILABLE: the port can't be used.
     """
     methods = methods_of(answers)
-    bounds = HttpBounds(watch, max_bytes, timeout_s, ThreadPoolExecutor(watch.in_flight.limit, "rest"))
     described = orjson.dumps(document(ROUTES))
     routes = [
         *((re.escape(path), _Methods, {"bounds": bounds, "methods": methods}) for path in methods),
-        (re.escape(DOCUMENT), _Page, {"content_type": JSON, "page": lambda: described}),
-        (re.escape(HEALTH), _Page, {"content_type": JSON, "page": lambda: b'{"status": "SERVING"}'}),
-        (re.escape(PATH), _Page, {"content_type": CONTENT_TYPE, "page": metrics.page}),
-        (r".*", _Unknown),
+        (re.escape(DOCUMENT), Page, {"content_type": JSON, "page": lambda: described}),
+        (re.escape(HEALTH), Page, {"content_type": JSON, "page": lambda: b'{"status": "SERVING"}'}),
+        (re.escape(PATH), Page, {"content_type": CONTENT_TYPE, "page": metrics.page}),
+        (r".*", NoSuchPath, {"max_bytes": bounds.max_bytes, "error_body": error_body, "way_out": f"See {DOCUMENT}."}),
     ]
     return HttpPort(routes, bounds, host, port, "--rest-port", context)

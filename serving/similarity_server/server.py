@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.errors import SettingsError
+from serving.bounded_connections import MAX_CONNECTIONS
 from serving.grpc_calls import GrpcPort
+from serving.http_port import http_bounds
 from serving.in_flight import InFlight
+from serving.open_requests import MAX_BODY_BYTES
 from serving.ports import LOCALHOST, Ports, bracketed
 from serving.request_log import ALL, RequestLog
 from serving.request_watch import RequestWatch
@@ -16,7 +19,7 @@ from serving.similarity_server.followed_index import FollowedIndex, Shard
 from serving.similarity_server.grpc_server import SERVICE, SimilarityService
 from serving.similarity_server.metrics import IndexStatus, Metrics
 from serving.similarity_server.model_client import ModelClient
-from serving.similarity_server.rest_server import rest_port
+from serving.similarity_server.rest_server import error_body, rest_port
 from serving.similarity_server.router import Router
 from serving.similarity_server.shard_credentials import shard_credentials
 from serving.similarity_server.shards import Shards
@@ -37,6 +40,8 @@ class ListenOptions:
         bounds: what one request may ask for.
         max_message_bytes: of a request.
         max_in_flight: requests answered at a time; more are refused.
+        max_body_bytes: that bodies of REST requests, and answers their clients haven't read yet, may hold together.
+        max_connections: of REST, open at a time; more are refused.
         timeout_s: a REST request, or a question to another server, may take.
         grace_s: requests have to end when the server stops.
         log_requests: `all`, `errors` or `none`.
@@ -49,6 +54,8 @@ class ListenOptions:
     bounds: Bounds = field(default_factory=Bounds)
     max_message_bytes: int = 16_000_000
     max_in_flight: int = 64
+    max_body_bytes: int = MAX_BODY_BYTES
+    max_connections: int = MAX_CONNECTIONS
     timeout_s: float = 10.0
     grace_s: float = 30.0
     log_requests: str = ALL
@@ -95,6 +102,7 @@ def _ports(methods: Answers | Router, options: ListenOptions, in_flight: InFligh
     context = tls.http_context() if tls else None
     metrics = Metrics(index_status, lambda: in_flight.count)
     watch = RequestWatch(in_flight, RequestLog(options.log_requests), metrics.observe)
+    bounds = http_bounds(watch, options.max_message_bytes, options.timeout_s, options.max_body_bytes, options.max_connections, error_body)
     service = SimilarityService(methods, watch)
     grpc = GrpcPort(
         [SERVICE],
@@ -104,7 +112,7 @@ def _ports(methods: Answers | Router, options: ListenOptions, in_flight: InFligh
         options.max_message_bytes,
         credentials=tls.grpc_credentials() if tls else None,
     )
-    rest = rest_port(methods, watch, metrics, options.host, options.rest_port, options.max_message_bytes, options.timeout_s, context)
+    rest = rest_port(methods, bounds, metrics, options.host, options.rest_port, context)
     return Ports(grpc, rest, options.host, tls is not None)
 
 

@@ -6,6 +6,8 @@ import contextlib
 import http.client
 import json
 import random
+import select
+import socket
 import ssl
 import threading
 import time
@@ -21,7 +23,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from components.pair_pushing import push_pair
 from components.pair_rollback import roll_back
-from schemas.errors import NeighbourIndexError
+from schemas.errors import NeighbourIndexError, SettingsError
 from serving.model_server.model_config import ModelConfig, VersionPolicy
 from serving.model_server.server import ModelServer
 from serving.model_server.server import ServerOptions as ModelServerOptions
@@ -307,6 +309,37 @@ def test_more_requests_than_the_bound_are_refused(still, protocol):
     assert getattr(still, protocol).ask("Search", {"product_id": "p1", "k": 1})
 
 
+def test_a_body_too_many_is_refused_in_the_servers_own_form(serve, catalogue):
+    served = serve(built=catalogue, max_message_bytes=100_000, max_body_bytes=100_000)
+    host, port = served.rest.address.split(":")
+    with contextlib.ExitStack() as begun:
+        slow = [begun.enter_context(socket.create_connection((host, int(port)), timeout=30)) for _ in range(2)]
+        for one in slow:
+            one.sendall(b"POST /v1/similar:search HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n" + b" " * 80_000)
+        (refused, *_), _, _ = select.select(slow, [], [], 30)
+        response = http.client.HTTPResponse(refused)
+        response.begin()
+        found = json.loads(response.read())["error"]
+        assert (response.status, found["status"]) == (429, "RESOURCE_EXHAUSTED")
+        assert "together they may hold 100000" in found["message"]
+        assert served.rest.raw("POST", "/v1/similar:search", b" " * 15_000)[0] == 400  # Read, for what was refused holds nothing.
+
+
+def test_a_connection_too_many_is_refused_in_the_servers_own_form(serve, catalogue):
+    served = serve(built=catalogue, max_connections=1)
+    with contextlib.closing(http.client.HTTPConnection(served.rest.address, timeout=30)) as first:
+        first.request("GET", "/v1/similar/status")
+        assert first.getresponse().read()
+        status, found, _ = served.rest.raw("GET", "/v1/similar/status")
+    assert (status, found["error"]["status"]) == (503, "UNAVAILABLE")
+    assert found["error"]["message"] == "1 connections are open, which is the limit. Close some, or try again later."
+
+
+def test_one_body_always_has_room(serve, catalogue):
+    with pytest.raises(SettingsError, match="--max-body-bytes 10 is less than --max-message-bytes 20"):
+        serve(built=catalogue, max_message_bytes=20, max_body_bytes=10)
+
+
 def test_http_says_what_is_wrong_with_a_request(still):
     ask = still.rest.raw
     assert ask("POST", "/v1/similar:search", b"{")[1]["error"]["message"].startswith("the body isn't JSON")
@@ -314,7 +347,9 @@ def test_http_says_what_is_wrong_with_a_request(still):
     assert "no field named" in ask("POST", "/v1/similar:search", b'{"nonsense": 1}')[1]["error"]["message"]
     status, found, headers = ask("GET", "/v1/similar:search")
     assert (status, headers["Allow"], found["error"]["status"]) == (405, "POST", "UNIMPLEMENTED")
-    assert ask("GET", "/other")[0] == 404
+    for path, verb in (("/other", "GET"), ("/other", "POST"), ("/v1/similar/status", "POST")):
+        status, found, headers = ask(verb, path, b" " * 40_000, {"x-request-id": "mine"})
+        assert (status, found["error"]["request_id"], headers["x-request-id"]) == (404 if path == "/other" else 405, "mine", "mine")
     status, _, headers = ask("POST", "/v1/similar:search", b'{"product_id": "p1"}', {"x-request-id": "mine"})
     assert (status, headers["x-request-id"]) == (200, "mine")
 

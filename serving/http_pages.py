@@ -1,0 +1,64 @@
+"""Answers HTTP requests that need no bounds: pages made at once, and paths where nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from grpc import StatusCode
+from tornado.web import RequestHandler, stream_request_body
+
+from serving.bounded_connections import ErrorBody
+from serving.request_log import REQUEST_ID, request_id
+from serving.status import http_status
+
+JSON = "application/json"
+
+
+class Page(RequestHandler):
+    """A page such as metrics, health or a document.
+
+    Args:
+        content_type: of the page.
+        page: makes it.
+    """
+
+    def initialize(self, content_type: str, page: Callable[[], bytes]) -> None:
+        """Takes what the class says."""
+        self._content_type, self._page = content_type, page
+
+    def get(self) -> None:
+        """Answers."""
+        self.set_header("Content-Type", self._content_type)
+        self.finish(self._page())
+
+
+@stream_request_body
+class NoSuchPath(RequestHandler):
+    """A path outside the API. Bodies are read and forgotten: many clients look for an answer only once all is sent.
+
+    Args:
+        max_bytes: of a body.
+        error_body: makes the body of the refusal.
+        way_out: its last sentence.
+    """
+
+    def initialize(self, max_bytes: int, error_body: ErrorBody, way_out: str) -> None:
+        """Takes what the class says."""
+        self._max_bytes, self._error_body, self._way_out = max_bytes, error_body, way_out
+
+    def prepare(self) -> None:
+        """Bounds the body."""
+        self.request.connection.set_max_body_size(self._max_bytes)  # type: ignore[union-attr]
+
+    def data_received(self, chunk: bytes) -> None:
+        """Forgets a part of the body."""
+
+    def _refuse(self, *_: str) -> None:
+        identifier = request_id(self.request.headers.get(REQUEST_ID))
+        self.set_status(http_status(StatusCode.NOT_FOUND))
+        self.set_header("Content-Type", JSON)
+        self.set_header(REQUEST_ID, identifier)
+        message = f"there is nothing at {self.request.path[:200]}. {self._way_out}"
+        self.finish(self._error_body(StatusCode.NOT_FOUND, message, identifier))
+
+    get = head = post = put = patch = delete = options = _refuse
