@@ -137,8 +137,9 @@ class Batcher:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
+        end_s = time.monotonic() + _JOIN_S
         for thread in self._threads:
-            thread.join(_JOIN_S)
+            thread.join(max(0.0, end_s - time.monotonic()))
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:

@@ -8,20 +8,23 @@ import numpy as np
 import pytest
 from grpc import StatusCode
 
+from serving.model_server import batching
 from serving.model_server.batching import Batcher, BatchingParameters
 from serving.model_server.model_config import ModelConfig
 from serving.status import ServingError
 from tests.serving.test_protocols import ROWS, asked, refusal
+from tests.serving.test_swaps import until
 
 
 class Model:
-    """Doubles numbers, refuses negative ones, and keeps the sizes of its calls."""
+    """Doubles numbers, refuses negative ones, and keeps the number and sizes of its calls."""
 
     def __init__(self):
-        self.sizes, self.is_open = [], threading.Event()
+        self.sizes, self.num_calls, self.is_open = [], 0, threading.Event()
         self.is_open.set()
 
     def __call__(self, inputs):
+        self.num_calls += 1
         self.is_open.wait(10)
         self.sizes.append(len(inputs["x"]))
         if (inputs["x"] < 0).any():
@@ -141,3 +144,17 @@ def test_a_server_that_batches_answers_as_one_that_doesnt(start, base_path):
     assert (code, "signature 'classify'" in details) == (StatusCode.INVALID_ARGUMENT, True)
     _, page = client.http("/monitoring/prometheus/metrics")
     assert "aisle_serving_batch_rows_count 0.0" not in page
+
+
+def test_the_end_waits_once_for_all_calls_that_dont_return(batched, monkeypatch):
+    monkeypatch.setattr(batching, "_JOIN_S", 0.3)
+    batcher, model = batched(num_batch_threads=8, batch_timeout_micros=0), Model()
+    model.is_open.clear()
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(batcher.run, number, model, {"x": np.ones(1)}) for number in range(8)]
+        until(lambda: model.num_calls == 8)
+        started_s = time.monotonic()
+        batcher.close()
+        assert time.monotonic() - started_s < 1.5  # One after the other they would take 2.4.
+        model.is_open.set()
+        assert all(call.result()["y"] == 2 for call in calls)
