@@ -37,7 +37,9 @@ def _certificates(path: Path) -> bytes:
     except OSError as error:
         raise SettingsError(f"{path}: the shards' certificates can't be read: {error.strerror}. Name their PEM file.") from None
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=found.decode("ascii"))
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
+            cadata=found.decode("ascii", "ignore")
+        )  # Comments have names of any letters.
     except (ValueError, ssl.SSLError) as error:
         raise SettingsError(
             f"{path}: this isn't what shards' certificates are signed with: {error}. Name the PEM file of the certificates."
