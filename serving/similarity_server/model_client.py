@@ -83,14 +83,21 @@ class ModelClient:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Returns what `embed` does, and bool `[num_products]`: of which products any of the model's encoders could read something.
 
-        Args and errors are those of `embed`; and ServingError, INVALID_ARGUMENT: the model has no encoders.
+        Args:
+            examples: serialized.
+            version: of the model, no other is asked.
+            deadline_s: of the monotonic clock; None: the client's own.
+
+        Raises:
+            MissingVersionError: the version isn't served.
+            ServingError: as `embed`; INVALID_ARGUMENT: the model has no encoders.
         """
         outputs = self._predicted(WHOLE_SIGNATURE, examples, version, deadline_s)
         outputs = outputs if isinstance(outputs, dict) else {}
         read = [outputs[name] for name in outputs if name.startswith(_HAS)]
         if not read:
             raise invalid(f"model {version} reads no pictures. Send the product's fields.")
-        return _vectors(outputs.get("embedding"), WHOLE_SIGNATURE, len(examples)), np.any(np.asarray(read, np.bool_), axis=0)
+        return _vectors(outputs.get("embedding"), WHOLE_SIGNATURE, len(examples)), _any_read(read, len(examples))
 
     def _predicted(self, signature: str, examples: Sequence[bytes], version: int, deadline_s: float | None) -> Any:
         """Returns the outputs by name; a lone one goes without its name."""
@@ -156,6 +163,15 @@ def _vectors(outputs: Any, signature: str, num_products: int) -> npt.NDArray[np.
             f"the model server answered {signature} with the shape {list(vectors.shape)} for {num_products} products.",
         )
     return vectors
+
+
+def _any_read(outputs: list[Any], num_products: int) -> npt.NDArray[np.bool_]:
+    """Returns bool `[num_products]`, whether any of the outputs, each of as many booleans, says so."""
+    if any(not isinstance(output, list) or len(output) != num_products for output in outputs):
+        raise ServingError(
+            StatusCode.INTERNAL, f"the model server's outputs {_HAS}... aren't one boolean for each of {num_products} products."
+        )
+    return np.array([any(said is True for said in row) for row in zip(*outputs, strict=True)], np.bool_)
 
 
 def _too_late() -> ServingError:

@@ -36,8 +36,12 @@ def serialized_example(product: Any, where: str) -> bytes:
 
 def is_picture_alone(product: Any) -> bool:
     """Says whether a `NewProduct` has a picture and nothing else that a model could go by."""
-    fields = product.fields.fields.values()
-    return bool(product.image_bytes) and all(value.WhichOneof("kind") in (None, "null_value") for value in fields)
+    return bool(product.image_bytes) and all(_is_empty(value) for value in product.fields.fields.values())
+
+
+def _is_empty(value: Value) -> bool:
+    kind = value.WhichOneof("kind")
+    return kind in (None, "null_value") or (kind == "string_value" and not value.string_value.strip())
 
 
 def _fill(features: Any, name: str, value: Value, where: str) -> None:
