@@ -1,5 +1,6 @@
 """Clients that send slowly, much, on many connections, or while the server stops, get an answer each, and none of them the memory."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import SettingsError
+from serving import http_port
 from serving.model_server.model_config import ModelConfig
 from tests.serving.test_protocols import asked
 from tests.serving.test_swaps import until
@@ -68,6 +70,25 @@ def test_a_large_body_that_is_refused_is_read_so_that_its_client_sees_why(start,
         found, answer = client.http(path, bytes(num_bytes))
         assert (found, message in answer["error"]) == (status, True)
     assert held(client) == 0
+
+
+def test_a_body_that_stops_coming_is_forgotten(start, base_path, monkeypatch):
+    monkeypatch.setattr(http_port, "_IDLE_S", 0.5)
+    client = start(ModelConfig("tiny", base_path))
+    with contextlib.closing(begun(client, 100, b" " * 50)) as connection:
+        until(lambda: held(client) == 50)
+        assert connection.recv(1) == b""  # Closed.
+    until(lambda: held(client) == 0)
+
+
+def test_an_answer_that_nobody_takes_is_forgotten(start, base_path, monkeypatch):
+    monkeypatch.setattr(http_port, "_SEND_S", 0.5)
+    client = start(ModelConfig("tiny", base_path), max_message_bytes=20_000_000)
+    body = json.dumps({"instances": [[1, 2]] * 400_000}).encode()
+    with contextlib.closing(begun(client, len(body), body)):
+        until(lambda: held(client) > 2 * len(body))  # Read, and answered by more than a socket's buffers take.
+        until(lambda: held(client) == 0)
+    assert client.http(PREDICT, BODY)[0] == 200
 
 
 def test_pages_that_take_no_body_hold_none(start, base_path):
