@@ -305,7 +305,9 @@ class SimilarSettings:
     max_in_flight: int = setting(64, "Requests answered at a time; more are refused.", minimum=1, maximum=10_000)
     max_body_bytes: int = setting(512_000_000, "Bytes of open REST requests, together.", minimum=1, maximum=10**12)
     max_connections: int = setting(512, "Connections of REST, open at a time; more are refused.", minimum=1, maximum=1_000_000)
-    timeout_seconds: float = setting(10.0, "Seconds a REST request may take.", minimum=0, maximum=1_000_000)
+    timeout_seconds: float = setting(
+        10.0, "Seconds that a REST request, or a question to another server, may take.", minimum=0.001, maximum=1_000_000
+    )
     grace_seconds: float = setting(30.0, "Seconds that open requests have to end after a stop.", minimum=0, maximum=1_000_000)
     log_requests: str = setting("all", "Which requests get a line in the log.", choices=LOGGED)
 
