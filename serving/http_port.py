@@ -17,7 +17,7 @@ from typing import Any
 from grpc import StatusCode
 from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler, stream_request_body
+from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from schemas.errors import SettingsError
 from serving.bounded_connections import BoundedConnections, ErrorBody
@@ -26,7 +26,7 @@ from serving.open_requests import OpenRequests
 from serving.request_log import REQUEST_ID, request_id
 from serving.request_watch import RequestWatch, failure
 from serving.shown_text import one_line
-from serving.status import TOO_LARGE, ServingError, http_status
+from serving.status import METHOD_NOT_ALLOWED, TOO_LARGE, ServingError, http_status
 
 _IDLE_S = 60.0
 _SEND_S = 120.0
@@ -68,7 +68,7 @@ def http_bounds(
     Args:
         watch: bounds, counts and logs.
         max_bytes: of one body.
-        timeout_s: a request may take; DEADLINE_EXCEEDED where it waits longer for its turn.
+        timeout_s: a request may take.
         max_body_bytes: that bodies, and answers which their clients haven't read yet, may hold together.
         max_connections: open at a time.
         error_body: makes the body of a refusal.
@@ -157,6 +157,14 @@ class WorkHandler(RequestHandler, ABC):
         """Answers."""
         await self._answer()
 
+    def _unknown_method(self) -> None:
+        self._is_read = True
+        if not self._is_answered:
+            raise HTTPError(METHOD_NOT_ALLOWED)
+        self.finish()
+
+    head = put = patch = delete = options = _unknown_method
+
     async def _answer(self) -> None:
         self._is_read = True
         if self._is_answered:  # A refusal that waited for the end of the body.
@@ -212,7 +220,7 @@ class WorkHandler(RequestHandler, ABC):
         self.bounds.open.hold(len(content))
         self._num_held += len(content)
         self.write(content)
-        self._sent = self.finish() if self._is_read or self.request.method not in ("GET", "POST") else self.flush()
+        self._sent = self.finish() if self._is_read else self.flush()
 
     def _count(self, code: StatusCode, message: str) -> None:
         fields = {"request_id": self.identifier, "protocol": "rest", **self.log_fields()}

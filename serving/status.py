@@ -25,6 +25,7 @@ _HTTP = {
 }
 # For what would be too much at any time, where 429 says to try again.
 TOO_LARGE = 413
+METHOD_NOT_ALLOWED = 405
 _BY_NUMBER = {int(code.value[0]): code for code in StatusCode}  # type: ignore[index]
 
 

@@ -19,7 +19,7 @@ from serving.similarity_server.json_messages import parsed, written
 from serving.similarity_server.metrics import CONTENT_TYPE, PATH, Metrics
 from serving.similarity_server.openapi import Route, document
 from serving.similarity_server.router import Router
-from serving.status import ServingError
+from serving.status import METHOD_NOT_ALLOWED, ServingError
 
 ROUTES = (
     Route("POST", "/v1/similar:search", "Search", "The products most similar to one query, best first"),
@@ -81,7 +81,9 @@ class _Methods(WorkHandler):
         route = self._method.route
         if self.request.method != route.verb:
             self.set_header("Allow", route.verb)
-            self.refuse(ServingError(StatusCode.UNIMPLEMENTED, f"{self.request.method} {route.path}: this takes {route.verb}.", 405))
+            self.refuse(
+                ServingError(StatusCode.UNIMPLEMENTED, f"{self.request.method} {route.path}: this takes {route.verb}.", METHOD_NOT_ALLOWED)
+            )
 
     def work(self, deadline_s: float) -> bytes:
         """Returns the response as JSON."""
