@@ -300,6 +300,8 @@ class ModelManager:
             wanted = config.policy.wanted(found)
             self._forgive_completed(config.name, {version: found[version] for version in wanted})
             while (version := to_load(self._states.get(config.name, {}), wanted, self._retry, time.monotonic())) is not None:
+                if self._is_closed:
+                    return
                 self._load(config.name, version, found[version])
             self._unload_unwanted(config.name)
 
@@ -324,7 +326,11 @@ class ModelManager:
             self._set(name, version, self._retry.failed(before, error.code, str(error), time.monotonic()))
             return
         with self._lock:
-            self._publish(loaded)
+            is_wanted = not self._is_closed
+            if is_wanted:
+                self._publish(loaded)
+        if not is_wanted:  # What is live was freed meanwhile, and nobody would free this.
+            loaded.model.close()
 
     def _whole(self, name: str, version: int, folder: Path) -> Loaded:
         """Returns a version in memory, unless somebody wrote to its folder meanwhile."""
@@ -359,6 +365,8 @@ class ModelManager:
             wanted = config.policy.wanted(versions_on_disk(config.base_path)) if config else wanted
         for version in to_unload(self._states.get(name, {}), wanted, config is not None):
             with self._lock:
+                if self._is_closed:  # Which retired all that was available.
+                    return
                 self._states[name][version] = VersionState(State.UNLOADING)
                 self._retired.append(self._available[name].pop(version))
 

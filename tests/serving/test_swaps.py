@@ -284,6 +284,29 @@ def test_a_label_names_a_version_that_stays(start, base_path):
     assert (code, "names version 2, which isn't available. Available: 1" in details) == (StatusCode.FAILED_PRECONDITION, True)
 
 
+def test_a_version_that_is_being_loaded_when_the_server_stops_is_freed(start, base_path, monkeypatch):
+    client = start(ModelConfig("tiny", base_path), file_system_poll_wait_seconds=FAST)
+    manager, load = client.server.models, client.server.models._load_model
+    loads, may_end = [], threading.Event()
+
+    def slow(*words):
+        loads.append(load(*words))
+        assert may_end.wait(60)
+        return loads[-1]
+
+    monkeypatch.setattr(manager, "_load_model", slow)
+    freed = []
+    for version in (3, 4):
+        shutil.copytree(base_path / "2", base_path.parent / str(version))
+        (base_path.parent / str(version)).rename(base_path / str(version))
+    until(lambda: loads)
+    monkeypatch.setattr(loads[0].model, "close", lambda: freed.append(loads[0]))
+    manager.close(timeout_s=0.1)
+    may_end.set()
+    until(lambda: not manager._thread.is_alive())
+    assert (manager.served(), freed, len(loads)) == ({}, loads, 1)
+
+
 def test_a_reload_that_waits_when_the_server_stops_is_told(start, base_path, monkeypatch):
     client = start(ModelConfig("tiny", base_path, VersionPolicy("specific", versions=(1,))))
     manager, load = client.server.models, client.server.models._load_model
