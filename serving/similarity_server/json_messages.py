@@ -13,7 +13,7 @@ from serving.status import invalid
 _DIGITS = 6  # More than float32 is good for.
 
 
-def parsed(body: bytes, kind: Any) -> Any:
+def parsed(body: bytes | bytearray, kind: Any) -> Any:
     """Returns the message of a JSON object; an empty body is an empty object.
 
     Raises:

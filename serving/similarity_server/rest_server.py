@@ -87,7 +87,7 @@ class _Methods(WorkHandler):
 
     def work(self, deadline_s: float) -> bytes:
         """Returns the response as JSON."""
-        return written(self._method.answer(parsed(bytes(self.body), self._method.request), deadline_s))
+        return written(self._method.answer(parsed(self.body, self._method.request), deadline_s))
 
     def log_fields(self) -> dict[str, str]:
         """Returns the method."""
