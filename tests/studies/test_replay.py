@@ -59,6 +59,8 @@ def test_zero_and_all_answers_are_scored_by_the_very_learner(frozen, replayed):
     exact = np.exp(logits - logits.max(1, keepdims=True))
     wanted = judge(exact / exact.sum(1, keepdims=True), frozen.true_nodes[rows], frozen.taxonomy)
     (found,) = points(replayed, budgets=[ALL])
+    # The replay adds rules up from a table, in another order: a mean of probabilities may end on the other side of a rounding.
+    assert found["calibration_error"] == pytest.approx(wanted.pop("calibration_error"), abs=2e-4)
     assert {name: found[name] for name in wanted} == wanted
 
 
