@@ -53,7 +53,7 @@ loop: setup $(DEMO)/aisle.yaml ## one turn of the labelling loop: run, answer th
 
 test: setup ## all tests a bare machine can run, in two processes
 	scripts/apt.sh chromium chromium || echo "no browser: the report is not looked at in one" >&2
-	$(BIN)/pytest -n 2 --dist loadfile -rs $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -rs $(ARGS)
 
 test-fast: setup ## the tests that take less than five seconds each
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
