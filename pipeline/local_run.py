@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -103,11 +104,16 @@ class _ReportingLauncher(launcher.Launcher):
         super()._publish_successful_execution(execution_id, contexts, output_dict, executor_output)
 
 
-def _use_our_launcher(stream: TextIO) -> None:
-    """Puts our launcher and our cache in the place of TFX's, because the local runner offers no hook for either."""
+@contextlib.contextmanager
+def our_launcher(stream: TextIO) -> Iterator[None]:
+    """Puts our launcher and our cache in the place of TFX's for a while, because the local runner offers no hook for either."""
+    theirs = launcher.Launcher, launcher.cache_utils
     _ReportingLauncher.stream = stream
-    launcher.Launcher = _ReportingLauncher
-    launcher.cache_utils = content_cache
+    launcher.Launcher, launcher.cache_utils = _ReportingLauncher, content_cache
+    try:
+        yield
+    finally:
+        launcher.Launcher, launcher.cache_utils = theirs
 
 
 def run_plan(plan: RunPlan, stream: TextIO, until: str = "") -> dict[str, Any]:
@@ -122,9 +128,9 @@ def run_plan(plan: RunPlan, stream: TextIO, until: str = "") -> dict[str, Any]:
     schema_file = write_schema(plan, root / "inputs")
     composed = create_pipeline(plan, schema_file, until=until)
     events.send(stream, events.PLAN, stages=[component.id for component in composed.components])
-    _use_our_launcher(stream)
     clear_unfinished(root)
-    LocalDagRunner().run(composed)
+    with our_launcher(stream):
+        LocalDagRunner().run(composed)
     if until:
         return {"paths": {name: str(artifact.uri) for name, artifact in latest_artifacts(root).items()}}
     return collect_results(root, plan)

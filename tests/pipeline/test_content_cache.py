@@ -15,6 +15,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import launcher
 
 from pipeline import local_run
 from pipeline.causes import find_cause
@@ -38,12 +39,12 @@ class Toy:
     def __call__(self, text="abc", note="", mark="!", code="1", name="toy"):
         """Runs it, and returns the stages that ran, not cached."""
         stream = io.StringIO()
-        local_run._use_our_launcher(stream)
         writer = Writer(text=text, note=note, code=code)
         shouter = Shouter(written=writer.outputs["written"], mark=mark)
         connection = metadata.sqlite_metadata_connection_config(str(self.root / "metadata.sqlite"))
         pipeline = Pipeline(name, str(self.root / "pipeline"), connection, [writer, shouter], enable_cache=True)
-        LocalDagRunner().run(pipeline)
+        with local_run.our_launcher(stream):
+            LocalDagRunner().run(pipeline)
         events = map(json.loads, stream.getvalue().splitlines())
         return [event["name"] for event in events if event["event"] == "done" and not event["cached"]]
 
@@ -66,6 +67,14 @@ def toy(tmp_path):
 
 
 BOTH = ["Writer", "Shouter"]
+
+
+def test_tfx_has_its_own_launcher_again_after_a_run_that_failed():
+    theirs = launcher.Launcher, launcher.cache_utils
+    with pytest.raises(ValueError, match="stage"), local_run.our_launcher(io.StringIO()):
+        assert launcher.Launcher is not theirs[0] and launcher.cache_utils is not theirs[1]
+        raise ValueError("a stage failed")
+    assert (launcher.Launcher, launcher.cache_utils) == theirs
 
 
 def test_the_same_again_runs_nothing_and_a_change_runs_what_it_concerns(toy):
