@@ -20,15 +20,20 @@ class AisleError(Exception):
 
 
 def one_line(text: str, max_length: int = _MAX_MESSAGE) -> str:
-    r"""Returns text that a terminal shows as one line, of `max_length` characters at most.
+    r"""Returns text that a terminal shows as one line, of `max_length` characters at most, which are 10 or more.
 
-    >>> print(one_line("two\nlines, \x1b[31mred"), one_line("a" * 50, 20))
-    two\nlines, \x1b[31mred aaaaaaa ... aaaaaaaa
+    >>> print(one_line("two\nlines, \x1b[31mred"), one_line("a" * 50, 20), one_line("\n" * 50, 20))
+    two\nlines, \x1b[31mred aaaaaaa ... aaaaaaaa \n\n\n\ ... \n\n\n\n
     """
-    if len(text) > max_length:
-        head = max_length // 2 - 3
-        text = f"{text[:head]} ... {text[head + 5 - max_length :]}"
-    return text if text.isprintable() else "".join(map(_shown, text))
+    text = _without_middle(text, max_length)  # Before the escapes, so that a huge text isn't escaped whole; they make it longer.
+    return text if text.isprintable() else _without_middle("".join(map(_shown, text)), max_length)
+
+
+def _without_middle(text: str, max_length: int) -> str:
+    if len(text) <= max_length:
+        return text
+    head = max_length // 2 - 3
+    return f"{text[:head]} ... {text[head + 5 - max_length :]}"
 
 
 def _shown(letter: str) -> str:

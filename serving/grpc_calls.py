@@ -13,9 +13,9 @@ from grpc import StatusCode
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from serving.header_text import header_text
 from serving.request_log import REQUEST_ID, request_id
 from serving.request_watch import RequestWatch, failure
-from serving.shown_text import header_text
 from serving.status import ServingError
 
 _SPARE_THREADS = 16

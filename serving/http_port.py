@@ -25,7 +25,6 @@ from serving.http_pages import JSON
 from serving.open_requests import OpenRequests
 from serving.request_log import REQUEST_ID, request_id
 from serving.request_watch import RequestWatch, failure
-from serving.shown_text import one_line
 from serving.status import METHOD_NOT_ALLOWED, TOO_LARGE, ServingError, http_status
 
 _IDLE_S = 60.0
@@ -147,7 +146,7 @@ class WorkHandler(RequestHandler, ABC):
     def refuse(self, error: ServingError) -> None:
         """Answers with an error before the body is read or the work done; a request that has its answer keeps it."""
         self.set_header("Connection", "close")
-        self.reply(error.code, one_line(str(error)), None, error.http_status)
+        self.reply(*failure(error, self.identifier), None, error.http_status)
 
     async def get(self) -> None:
         """Answers."""

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 
 from grpc import StatusCode
 
-from schemas.errors import AisleError
+from schemas.errors import AisleError, one_line
 from serving.in_flight import InFlight
 from serving.request_log import RequestLog
-from serving.shown_text import one_line
 from serving.status import ServingError
 
+_MAX_MESSAGE = 2_000
 log = logging.getLogger(__name__)
 
 
@@ -39,8 +39,8 @@ class RequestWatch:
 def failure(error: Exception, identifier: str) -> tuple[StatusCode, str]:
     """Returns the status of an error and its message in one line. A bug keeps its traceback in the log; clients learn where to look."""
     if isinstance(error, ServingError):
-        return error.code, one_line(str(error))
+        return error.code, one_line(str(error), _MAX_MESSAGE)
     if isinstance(error, AisleError):
-        return StatusCode.INTERNAL, one_line(str(error))
+        return StatusCode.INTERNAL, one_line(str(error), _MAX_MESSAGE)
     log.error("request_id=%s failed", identifier, exc_info=error)
     return StatusCode.INTERNAL, f"the server failed; its log says more at request_id {identifier}."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from serving.shown_text import one_line
+from schemas.errors import one_line
 
-_MAX_LETTERS, _MAX_NODE = 1_000, 200
+_MAX_MESSAGE, _MAX_NODE = 1_000, 200
 # Several parts of a graph fail: "2 root error(s) found.\n  (0) INVALID_ARGUMENT: ...\n  (1) ...". The first says what the others say.
 _SEVERAL = re.compile(r"\d+ root error\(s\) found\.\s*\(0\) [A-Z_]+: (.*?)(?:\n\s*\(1\) .*|$)", re.DOTALL)
 _NODE = re.compile(r"\s*\[\[(?:\{\{function_node [^}]*\}\})?\{\{node ([^}]*)\}\}.*", re.DOTALL)
@@ -16,7 +16,7 @@ _SPACE = re.compile(r"\s+")
 
 
 def message_of(raw: bytes) -> str:
-    r"""Returns the error of a graph in one line of 1,000 letters at most, with the operation that failed.
+    r"""Returns the error of a graph in one line of 1,000 characters at most, and the operation that failed.
 
     >>> message_of(b"1 root error(s) found.\n  (0) INVALID_ARGUMENT: no \xff\n\t [[{{node parse/Number}}]]\nHint: more")
     'no \\xff (at parse/Number)'
@@ -30,4 +30,4 @@ def message_of(raw: bytes) -> str:
     text = text[: node.start()] if node else text.partition("\nHint: ")[0]
     text = _SPACE.sub(" ", _SOURCE.sub("", text)).strip()
     place = f" (at {one_line(node[1], _MAX_NODE)})" if node else ""
-    return f"{one_line(text, _MAX_LETTERS) or 'no message'}{place}"
+    return f"{one_line(text, _MAX_MESSAGE) or 'no message'}{place}"
