@@ -8,11 +8,13 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from schemas.settings import ServingSettings, SimilarSettings
+
 _MAX_DIGITS = 18
-Section = TypeVar("Section")
+Section = TypeVar("Section", ServingSettings, SimilarSettings)
 
 
-def add_options(parser: argparse.ArgumentParser, section: type, metavars: Mapping[str, str]) -> None:
+def add_options(parser: argparse.ArgumentParser, section: type[Section], metavars: Mapping[str, str]) -> None:
     """Adds an option for every setting of a section, spelt with - or with _ between words.
 
     Args:
@@ -36,11 +38,11 @@ def add_options(parser: argparse.ArgumentParser, section: type, metavars: Mappin
 def laid_over(section: Section, args: argparse.Namespace) -> Section:
     """Returns the settings of a section, with the options that were given in place of them."""
     given: dict[str, Any] = {}
-    for field in dataclasses.fields(section):  # type: ignore[arg-type]
+    for field in dataclasses.fields(section):
         value = getattr(args, field.name)
         if value is not None:
             given[field.name] = tuple(value) if isinstance(value, list) else value
-    return dataclasses.replace(section, **given)  # type: ignore[type-var]
+    return dataclasses.replace(section, **given)
 
 
 def _help(doc: str, default: Any) -> str:
