@@ -16,7 +16,6 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from serving.status import http_status
 
-MAX_CONNECTIONS = 512
 _LINGER_S = 1.0
 _MAX_LINGERING = 64
 _DRAINED_BYTES = 65_536

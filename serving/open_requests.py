@@ -9,8 +9,6 @@ from grpc import StatusCode
 
 from serving.status import ServingError
 
-MAX_BODY_BYTES = 512_000_000
-
 
 class OpenRequest(Protocol):
     """A request that can be refused before it is answered."""

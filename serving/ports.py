@@ -7,8 +7,6 @@ import threading
 from serving.grpc_calls import GrpcPort
 from serving.http_port import HttpPort
 
-LOCALHOST = "127.0.0.1"
-
 
 def bracketed(host: str) -> str:
     """Returns a host as it stands before a port.

@@ -11,8 +11,10 @@ from typing import Any, TextIO
 
 from grpc import StatusCode
 
+from schemas.settings import LOGGED
+
 REQUEST_ID = "x-request-id"
-ALL, ERRORS, NONE = "all", "errors", "none"
+ALL, ERRORS, NONE = LOGGED
 _MAX_ID = 128
 log = logging.getLogger(__name__)
 

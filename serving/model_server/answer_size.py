@@ -12,7 +12,6 @@ from serving.model_server.saved_model import Signature
 from serving.model_server.tensors import Array
 from serving.status import TOO_LARGE, ServingError
 
-MAX_ANSWER_BYTES = 64_000_000
 # What a value takes in JSON with its comma; floats are written with as many digits as they have.
 _JSON_FLOATS = {2: 7, 4: 11, 8: 19}
 _JSON_BOOLEAN, _JSON_QUOTES, _JSON_NAME, _JSON_BASE64 = 6, 3, 4, len('{"b64":""},')

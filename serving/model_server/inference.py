@@ -10,7 +10,8 @@ from typing import Any
 import tensorflow as tf
 from grpc import StatusCode
 
-from serving.model_server.answer_size import MAX_ANSWER_BYTES, check_classes, check_rows, check_tensors
+from schemas.settings import ServingSettings
+from serving.model_server.answer_size import check_classes, check_rows, check_tensors
 from serving.model_server.batching import Batcher
 from serving.model_server.examples import (
     CLASSES,
@@ -56,7 +57,9 @@ class Inference:
         max_answer_bytes: of one answer.
     """
 
-    def __init__(self, models: ModelManager, batcher: Batcher | None = None, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
+    def __init__(
+        self, models: ModelManager, batcher: Batcher | None = None, max_answer_bytes: int = ServingSettings.max_answer_bytes
+    ) -> None:
         self.models, self._batcher, self.max_answer_bytes = models, batcher, max_answer_bytes
 
     def predict(

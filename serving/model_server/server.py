@@ -13,10 +13,9 @@ from typing import Any
 from grpc import StatusCode
 
 from schemas.errors import SettingsError
-from serving.bounded_connections import MAX_CONNECTIONS
+from schemas.settings import ServingSettings
 from serving.http_port import http_bounds
 from serving.in_flight import InFlight
-from serving.model_server.answer_size import MAX_ANSWER_BYTES
 from serving.model_server.batching import Batcher
 from serving.model_server.config_files import check_below, models_of, read_batching, read_metrics_path, read_models
 from serving.model_server.grpc_server import Front, grpc_port
@@ -28,9 +27,8 @@ from serving.model_server.rest_server import error_body, rest_port
 from serving.model_server.saved_model import SavedModel, Threads
 from serving.model_server.versions import RetryPolicy
 from serving.model_server.warmup import warm_up
-from serving.open_requests import MAX_BODY_BYTES
-from serving.ports import LOCALHOST, Ports, bracketed
-from serving.request_log import ALL, RequestLog
+from serving.ports import Ports, bracketed
+from serving.request_log import RequestLog
 from serving.request_watch import RequestWatch
 from serving.status import ServingError
 from serving.tls import read_tls
@@ -41,7 +39,7 @@ _SWITCH_INTERVAL_S = 0.0005
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """What a server is started with; names are TensorFlow Serving's where it has one.
+    """What a server is started with; names are TensorFlow Serving's where it has one, defaults those of the settings.
 
     Attributes:
         model_config_file: which models to serve; None: `models`.
@@ -72,28 +70,28 @@ class ServerOptions:
 
     model_config_file: Path | None = None
     models: tuple[ModelConfig, ...] = ()
-    host: str = LOCALHOST
-    port: int = 8500
-    rest_api_port: int = 8501
+    host: str = ServingSettings.host
+    port: int = ServingSettings.port
+    rest_api_port: int = ServingSettings.rest_api_port
     model_roots: tuple[Path, ...] = ()
-    file_system_poll_wait_seconds: float = 1.0
-    model_config_file_poll_wait_seconds: float = 0.0
-    max_num_load_retries: int = 5
-    load_retry_interval_micros: int = 60_000_000
-    enable_batching: bool = False
+    file_system_poll_wait_seconds: float = ServingSettings.file_system_poll_wait_seconds
+    model_config_file_poll_wait_seconds: float = ServingSettings.model_config_file_poll_wait_seconds
+    max_num_load_retries: int = ServingSettings.max_num_load_retries
+    load_retry_interval_micros: int = ServingSettings.load_retry_interval_micros
+    enable_batching: bool = ServingSettings.enable_batching
     batching_parameters_file: Path | None = None
     ssl_config_file: Path | None = None
     monitoring_config_file: Path | None = None
-    tensorflow_intra_op_parallelism: int = 0
-    tensorflow_inter_op_parallelism: int = 0
-    rest_api_timeout_in_ms: int = 30_000
-    max_message_bytes: int = 64_000_000
-    max_answer_bytes: int = MAX_ANSWER_BYTES
-    max_in_flight: int = 64
-    max_body_bytes: int = MAX_BODY_BYTES
-    max_connections: int = MAX_CONNECTIONS
-    grace_s: float = 30.0
-    log_requests: str = ALL
+    tensorflow_intra_op_parallelism: int = ServingSettings.tensorflow_intra_op_parallelism
+    tensorflow_inter_op_parallelism: int = ServingSettings.tensorflow_inter_op_parallelism
+    rest_api_timeout_in_ms: int = ServingSettings.rest_api_timeout_in_ms
+    max_message_bytes: int = ServingSettings.max_message_bytes
+    max_answer_bytes: int = ServingSettings.max_answer_bytes
+    max_in_flight: int = ServingSettings.max_in_flight
+    max_body_bytes: int = ServingSettings.max_body_bytes
+    max_connections: int = ServingSettings.max_connections
+    grace_s: float = ServingSettings.grace_seconds
+    log_requests: str = ServingSettings.log_requests
 
 
 class ModelServer:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from grpc import StatusCode
 
 from schemas.errors import IndexSwappedError, IndexWriteError, NeighbourIndexError
+from schemas.settings import SimilarSettings
 from serving.similarity_server import similarity_pb2 as messages
 from serving.similarity_server.followed_index import FollowedIndex
 from serving.similarity_server.model_client import MissingVersionError, ModelClient
@@ -38,7 +39,7 @@ class Bounds:
         max_embedded: products of one request that the model has to embed.
     """
 
-    max_k: int = 1_000
+    max_k: int = SimilarSettings.max_k
     max_queries: int = 256
     max_changes: int = 1_000
     max_embedded: int = 256

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.errors import SettingsError
-from serving.bounded_connections import MAX_CONNECTIONS
+from schemas.settings import SimilarSettings
 from serving.grpc_calls import GrpcPort
 from serving.http_port import http_bounds
 from serving.in_flight import InFlight
-from serving.open_requests import MAX_BODY_BYTES
-from serving.ports import LOCALHOST, Ports, bracketed
-from serving.request_log import ALL, RequestLog
+from serving.ports import Ports, bracketed
+from serving.request_log import RequestLog
 from serving.request_watch import RequestWatch
 from serving.similarity_server.answers import Answers, Bounds
 from serving.similarity_server.followed_index import FollowedIndex, Shard
@@ -30,7 +29,7 @@ from serving.tls import read_tls
 
 @dataclass(frozen=True, kw_only=True)
 class ListenOptions:
-    """Where and how requests are taken.
+    """Where and how requests are taken; defaults are those of the settings.
 
     Attributes:
         host: to listen on.
@@ -47,18 +46,18 @@ class ListenOptions:
         log_requests: `all`, `errors` or `none`.
     """
 
-    host: str = LOCALHOST
-    port: int = 8600
-    rest_port: int = 8601
+    host: str = SimilarSettings.host
+    port: int = SimilarSettings.port
+    rest_port: int = SimilarSettings.rest_port
     ssl_config_file: Path | None = None
     bounds: Bounds = field(default_factory=Bounds)
-    max_message_bytes: int = 16_000_000
-    max_in_flight: int = 64
-    max_body_bytes: int = MAX_BODY_BYTES
-    max_connections: int = MAX_CONNECTIONS
-    timeout_s: float = 10.0
-    grace_s: float = 30.0
-    log_requests: str = ALL
+    max_message_bytes: int = SimilarSettings.max_message_bytes
+    max_in_flight: int = SimilarSettings.max_in_flight
+    max_body_bytes: int = SimilarSettings.max_body_bytes
+    max_connections: int = SimilarSettings.max_connections
+    timeout_s: float = SimilarSettings.timeout_seconds
+    grace_s: float = SimilarSettings.grace_seconds
+    log_requests: str = SimilarSettings.log_requests
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,9 @@ class ServerOptions(ListenOptions):
     push_folder: Path | None = None
     built: Path | None = None
     shard: Shard | None = None
-    model_server: str = ""
-    model_name: str = ""
-    poll_s: float = 1.0
+    model_server: str = SimilarSettings.model_server
+    model_name: str = SimilarSettings.model_name
+    poll_s: float = SimilarSettings.poll_seconds
 
 
 @dataclass(frozen=True)
