@@ -22,7 +22,7 @@ def shard_credentials(ca_file: Path, ssl_config_file: Path | None) -> Any:
         ssl_config_file: of the router, whose certificate is shown to shards that verify their clients; None: none is shown.
 
     Raises:
-        SettingsError: a file can't be read, or holds no certificates.
+        SettingsError: a file can't be read, is larger than 10 MB, or holds no certificates.
     """
     authority = _certificates(ca_file)
     own = read_tls(ssl_config_file) if ssl_config_file else None
@@ -33,9 +33,11 @@ def _certificates(path: Path) -> bytes:
     """Returns a file of certificates, which OpenSSL has read: gRPC would only say later that nobody can be asked."""
     try:
         with path.open("rb") as file:
-            found = file.read(_MAX_BYTES)
+            found = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise SettingsError(f"{path}: the shards' certificates can't be read: {error.strerror}. Name their PEM file.") from None
+    if len(found) > _MAX_BYTES:
+        raise SettingsError(f"{path}: it holds more than {_MAX_BYTES} bytes, expected the shards' certificates. Name their PEM file.")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
             cadata=found.decode("ascii", "ignore")

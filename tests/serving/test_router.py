@@ -288,7 +288,12 @@ def test_shards_that_verify_their_clients_are_shown_the_routers_certificate(shar
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "can't be read: No such file"), (b"", "isn't what shards' certificates are signed with"), (b"\xff", "isn't what shards'")],
+    [
+        (None, "can't be read: No such file"),
+        (b"", "isn't what shards' certificates are signed with"),
+        (b"\xff", "isn't what shards'"),
+        pytest.param(b"#" * 10_000_001, "holds more than 10000000 bytes", id="too large"),
+    ],
 )
 def test_a_file_of_certificates_that_cant_be_used_is_refused(tmp_path, capsys, content, message):
     if content is not None:
