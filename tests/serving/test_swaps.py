@@ -379,6 +379,7 @@ def test_memory_of_a_version_that_went_is_freed(start, base_path):
     del loaded
     client.models.HandleReloadConfigRequest(reload_of(base_path, 1))
     until(lambda: model() is None)
+    assert model() is None
 
 
 # Warm-up.
