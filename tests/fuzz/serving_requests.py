@@ -6,16 +6,11 @@ gRPC and half over REST, and writes benchmarks/results/serving_fuzz.md. Expect 0
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import random
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +30,9 @@ from tensorflow_serving.apis import (
 
 from serving.model_server.grpc_server import MODEL, PREDICTION
 from tests.fuzz.messages import shake
-from tests.fuzz.similarity_requests import HANG_S, Outcome, damaged, odd
+from tests.fuzz.request_campaign import HANG_S, Campaign, Outcome, damaged, odd, run
 from tests.support.tiny_model import write_tiny_model
 
-ROOT = Path(__file__).parents[2]
-RESULT = ROOT / "benchmarks" / "results" / "serving_fuzz.md"
 CODES = {
     "OK",
     "INVALID_ARGUMENT",
@@ -193,68 +186,26 @@ def over_rest(address: str, count: int, rng: random.Random, found: Outcome) -> N
     connection.close()
 
 
-def _resident_mb(process: int) -> float:
-    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+def _base_path(folder: Path) -> Path:
+    return folder / "models" / "tiny"
 
 
-def _program(folder: Path) -> subprocess.Popen[str]:
+def _words(folder: Path) -> list[str]:
     for version in (1, 2):
-        write_tiny_model(folder / "models" / "tiny" / str(version), version)
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "pipeline.cli",
-        "serve",
-        "--json",
-        "--log-requests=errors",
-        "--port=0",
-        "--rest-api-port=0",
-    ]
-    with (folder / "log").open("w", encoding="utf-8") as log:
-        return subprocess.Popen(
-            [*command, "--model-base-path", str(folder / "models" / "tiny")], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
-        )
+        write_tiny_model(_base_path(folder) / str(version), version)
+    return ["serve", "--model-base-path", str(_base_path(folder)), "--rest-api-port=0"]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Starts the program, sends the requests, writes the page; 1 where an answer wasn't proper."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.serving_requests", description=__doc__)
-    parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    given = parser.parse_args(arguments)
-    rng, found = random.Random(given.seed), Outcome()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        server, methods = _program(folder), methods_of(folder / "models" / "tiny")
-        try:
-            addresses = json.loads(server.stdout.readline())  # type: ignore[union-attr]
-            with grpc.insecure_channel(addresses["grpc"]) as channel:
-                over_grpc(channel, methods, 200, rng, Outcome())
-                before_mb, started_s = _resident_mb(server.pid), time.monotonic()
-                over_grpc(channel, methods, given.requests // 2, rng, found)
-            over_rest(addresses["rest"], given.requests - given.requests // 2, rng, found)
-            seconds, grown_mb = time.monotonic() - started_s, _resident_mb(server.pid) - before_mb
-        finally:
-            server.send_signal(signal.SIGTERM)
-            code = server.wait(60)
-        lines = (folder / "log").read_text(encoding="utf-8").splitlines()
-    tracebacks = [json.loads(line)["traceback"] for line in lines if '"traceback": ' in line]
-    shown = ", ".join(f"{name}: {count:,}" for name, count in sorted(found.counts.items()))
-    text = (
-        f"# Malformed requests to the model server\n\n`python -m tests.fuzz.serving_requests --requests {given.requests}`\n\n"
-        f"Every method, over gRPC and REST: bytes damaged, whole messages with values that nobody means, odd paths, seed {given.seed}.\n\n"
-        f"{given.requests:,} requests in {seconds:.0f} s: {shown}.\n\n"
-        f"Not a proper answer: {len(found.wrong)}. Tracebacks in the log: {len(tracebacks)}. Slowest: {found.slowest_s:.2f} s. "
-        f"Memory grown by {grown_mb:.0f} MB.\nThe server ended with exit code {code} when it was told to.\n"
-    )
-    given.out.write_text(text, encoding="utf-8")
-    sys.stdout.write("\n".join([text, *found.wrong[:20], *sorted(set(tracebacks))[:5]]))
-    return 1 if found.wrong or code or tracebacks else 0
-
+CAMPAIGN = Campaign(
+    module="serving_requests",
+    server="the model server",
+    sent="bytes damaged, whole messages with values that nobody means, odd paths",
+    result="serving_fuzz.md",
+    num_first=200,
+    words=_words,
+    over_grpc=lambda channel, folder, count, rng, found: over_grpc(channel, methods_of(_base_path(folder)), count, rng, found),
+    over_rest=over_rest,
+)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(CAMPAIGN, sys.argv[1:]))

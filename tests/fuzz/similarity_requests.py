@@ -6,19 +6,11 @@ half over REST, and writes benchmarks/results/similarity_fuzz.md: a minute. Expe
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
-import os
 import random
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +20,9 @@ from google.protobuf import json_format
 from serving.similarity_server import similarity_pb2 as messages
 from serving.similarity_server.grpc_server import SERVICE
 from serving.similarity_server.rest_server import ROUTES
+from tests.fuzz.request_campaign import HANG_S, Campaign, Outcome, damaged, odd, run
 from tests.similarity.catalogue import DIMENSION, write_built
 
-ROOT = Path(__file__).parents[2]
-RESULT = ROOT / "benchmarks" / "results" / "similarity_fuzz.md"
-HANG_S = 20.0
 CODES = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"}
 STATUSES = {200, 400, 404, 405, 413, 429}
 _VECTOR = {"values": [0.5] * DIMENSION}
@@ -58,66 +48,6 @@ WHOLE: dict[str, dict[str, Any]] = {
     "Find": {"product_ids": ["p1", "p4"]},
     "Status": {"with_nodes": True},
 }
-_ODD = (
-    None,
-    True,
-    -1,
-    2**31 - 1,
-    -(2**31),
-    2**63,
-    1e308,
-    "NaN",
-    "Infinity",
-    "",
-    "\x00",
-    "p1" * 2_000,
-    "ü\u202e",
-    "\ud800",
-    [],
-    {},
-    [[]] * 50,
-)
-
-
-@dataclass
-class Outcome:
-    """How requests ended.
-
-    Attributes:
-        counts: by protocol and status.
-        wrong: what was no proper answer, the first hundred.
-        slowest_s: the longest that one took.
-    """
-
-    counts: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-    slowest_s: float = 0.0
-
-    def add(self, protocol: str, status: object, is_proper: bool, said: str, seconds: float) -> None:
-        """Counts one answer."""
-        self.counts[f"{protocol} {status}"] += 1
-        self.slowest_s = max(self.slowest_s, seconds)
-        if (not is_proper or seconds > HANG_S) and len(self.wrong) < 100:
-            self.wrong.append(f"{protocol} {status} after {seconds:.1f} s: {said[:300]}")
-
-
-def damaged(raw: bytes, rng: random.Random) -> bytes:
-    """Returns bytes some of which are replaced, left out or doubled."""
-    found = bytearray(raw)
-    for _ in range(rng.randint(1, 6)):
-        place = rng.randrange(len(found) + 1)
-        part = found[place : place + rng.randint(0, 30)] if rng.random() < 0.2 else rng.randbytes(rng.randint(0, 6))
-        found[place : place + rng.randint(0, 6)] = part
-    return bytes(found)
-
-
-def odd(row: Any, rng: random.Random) -> Any:
-    """Returns JSON in which a value here and there is another than is meant."""
-    if rng.random() < 0.15:
-        return rng.choice(_ODD)
-    if isinstance(row, dict):
-        return {(key if rng.random() < 0.97 else key + "x"): odd(value, rng) for key, value in row.items()}
-    return [odd(value, rng) for value in row] if isinstance(row, list) else row
 
 
 def over_grpc(channel: grpc.Channel, count: int, rng: random.Random, found: Outcome) -> None:
@@ -156,46 +86,21 @@ def over_rest(address: str, count: int, rng: random.Random, found: Outcome) -> N
     connection.close()
 
 
-def _resident_mb(process: int) -> float:
-    return int(Path(f"/proc/{process}/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+def _words(folder: Path) -> list[str]:
+    built = write_built(folder / "built")
+    return ["similar", "--index", str(built), "--folder", str(folder / "state"), "--rest-port=0"]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Starts the program, sends the requests, writes the page; 1 where an answer wasn't proper."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.similarity_requests", description=__doc__)
-    parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    given = parser.parse_args(arguments)
-    rng, found = random.Random(given.seed), Outcome()
-    with tempfile.TemporaryDirectory() as folder:
-        built = write_built(Path(folder) / "built")
-        command = [sys.executable, "-m", "pipeline.cli", "similar", "--index", str(built), "--folder", f"{folder}/state", "--json"]
-        command += ["--port=0", "--rest-port=0", "--log-requests=none"]
-        server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        try:
-            addresses = json.loads(server.stdout.readline())  # type: ignore[union-attr]
-            with grpc.insecure_channel(addresses["grpc"]) as channel:
-                over_grpc(channel, 100, rng, Outcome())
-                before_mb, started_s = _resident_mb(server.pid), time.monotonic()
-                over_grpc(channel, given.requests // 2, rng, found)
-            over_rest(addresses["rest"], given.requests - given.requests // 2, rng, found)
-            seconds, grown_mb = time.monotonic() - started_s, _resident_mb(server.pid) - before_mb
-        finally:
-            server.send_signal(signal.SIGTERM)
-            code = server.wait(60)
-    shown = ", ".join(f"{name}: {count:,}" for name, count in sorted(found.counts.items()))
-    text = (
-        f"# Malformed requests to the similarity server\n\n`python -m tests.fuzz.similarity_requests --requests {given.requests}`\n\n"
-        f"Every method, over gRPC and REST: bytes damaged, and whole messages with values that nobody means, seed {given.seed}.\n\n"
-        f"{given.requests:,} requests in {seconds:.0f} s: {shown}.\n\n"
-        f"Not a proper answer: {len(found.wrong)}. Slowest: {found.slowest_s:.2f} s. Memory grown by {grown_mb:.0f} MB.\n"
-        f"The server ended with exit code {code} when it was told to.\n"
-    )
-    given.out.write_text(text, encoding="utf-8")
-    sys.stdout.write("\n".join([text, *found.wrong[:20]]))
-    return 1 if found.wrong or code else 0
-
+CAMPAIGN = Campaign(
+    module="similarity_requests",
+    server="the similarity server",
+    sent="bytes damaged, and whole messages with values that nobody means",
+    result="similarity_fuzz.md",
+    num_first=100,
+    words=_words,
+    over_grpc=lambda channel, _, count, rng, found: over_grpc(channel, count, rng, found),
+    over_rest=over_rest,
+)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(CAMPAIGN, sys.argv[1:]))

@@ -13,8 +13,8 @@ from google.protobuf import json_format
 
 from serving.model_server.model_config import ModelConfig, VersionPolicy
 from serving.model_server.server import ModelServer, ServerOptions
+from tests.fuzz.request_campaign import Outcome
 from tests.fuzz.serving_requests import BODIES, methods_of, over_grpc, over_rest
-from tests.fuzz.similarity_requests import Outcome
 from tests.support.tiny_model import write_tiny_model
 
 # `make test-fuzz` sends 10,000 to the program.

@@ -38,7 +38,8 @@ from similarity.planner import build_index, save_index
 from similarity.product_columns import ProductFilter, columns_from_values
 from similarity.vectors import in_tree_order
 from tests.components.toy_pair import make_pair
-from tests.fuzz.similarity_requests import Outcome, over_grpc, over_rest
+from tests.fuzz.request_campaign import Outcome
+from tests.fuzz.similarity_requests import over_grpc, over_rest
 from tests.similarity.catalogue import DIMENSION, NODES, SUBTREE_ENDS, small_catalogue, write_built
 from tests.support.certificates import certified, quoted
 from tests.support.shop import shop_taxonomy
