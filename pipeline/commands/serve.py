@@ -83,6 +83,10 @@ def _one_model(args: argparse.Namespace, settings: Settings, serving: ServingSet
     if base_path and config_file:
         raise SettingsError("say once what to serve: serving.model_base_path or serving.model_config_file.")
     if config_file:
+        if args.model_name:
+            raise SettingsError(
+                f"{config_file}: a configuration file names the models itself. Put the name there, and leave out --model-name."
+            )
         return "", None
     if base_path:
         folder = Path(base_path).absolute()

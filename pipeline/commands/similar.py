@@ -45,6 +45,7 @@ _METAVARS = {
 }
 _ADDRESS = re.compile(r"(?:\[[0-9A-Za-z.:%]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
 _MAX_PORT = 65_535
+_OF_SHARDS = ("index", "shard", "shard_rest", "folder", "model_server", "model_name", "poll_seconds")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,9 +77,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> ServerOptions | RouterOptions:
-    own = (args.index, args.folder, args.model_server, args.shard, args.shard_rest)
-    if args.route and (any(own) or are_settings_named(args)):
-        raise SettingsError("--route asks other servers: --index, --config, --folder, --model-server and --shard are theirs.")
+    if args.route:
+        _check_router(args)
     if args.shard_ca_file and not args.route:
         raise SettingsError("--shard-ca-file is for a router. Add --route with the shards' addresses.")
     if args.index and are_settings_named(args):
@@ -113,6 +113,14 @@ def _options(args: argparse.Namespace) -> ServerOptions | RouterOptions:
         poll_s=similar.poll_seconds,
         **listen,
     )
+
+
+def _check_router(args: argparse.Namespace) -> None:
+    """Refuses options of servers that hold products, which a router would leave out in silence."""
+    given = [name for name in _OF_SHARDS if (value := getattr(args, name)) is not None and value is not False and value != []]
+    named = ["--config or --set"] * are_settings_named(args) + [f"--{name.replace('_', '-')}" for name in given]
+    if named:
+        raise SettingsError(f"--route asks other servers, whose options these are: {', '.join(named)}. Leave them to those servers.")
 
 
 def _shard_address(text: str) -> str:

@@ -304,8 +304,24 @@ def test_a_file_of_certificates_that_cant_be_used_is_refused(tmp_path, capsys, c
     assert message in said
 
 
-def test_a_router_takes_no_options_of_a_server(capsys):
-    assert main(["similar", "--route", "127.0.0.1:1", "--folder", "x"]) == 2
-    assert "--route asks other servers" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--index", "x"], "--index"),
+        (["--set", "similar.max_k=3"], "--config or --set"),
+        (["--shard", "n0", "--shard-rest"], "--shard, --shard-rest"),
+        (["--folder", "x", "--model-server", "http://x"], "--folder, --model-server"),
+        (["--model-name", "x"], "--model-name"),
+        (["--poll-seconds", "0"], "--poll-seconds"),
+    ],
+)
+def test_a_router_takes_no_options_of_a_server(capsys, words, named):
+    assert main(["similar", "--route", "127.0.0.1:1", *words]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --route asks other servers, whose options these are: {named}. Leave them to those servers.\n"
+    )
+
+
+def test_certificates_of_shards_are_for_a_router(capsys):
     assert main(["similar", "--index", "x", "--folder", "y", "--shard-ca-file", "z"]) == 2
     assert "--shard-ca-file is for a router" in capsys.readouterr().err

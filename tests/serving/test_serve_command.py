@@ -173,6 +173,8 @@ def test_a_rest_request_that_is_still_computed_when_the_grace_ends_is_told_so(pr
         (["--set", "serving.port=70000"], 2, "--set serving.port=70000: serving.port 70000 is out of range. Allowed: in [0, 65535]"),
         (["--set", "serving.grace_seconds=soon"], 2, "serving.grace_seconds 'soon' must be a number"),
         (["--set", "serving.log_requests=some"], 2, "Known: all, errors, none"),
+        (["--model-config-file", "b", "--model-name", "c"], 2, "b: a configuration file names the models itself."),
+        (["--set", "serving.model_config_file=b", "--model-name", "c"], 2, "Put the name there, and leave out --model-name."),
         (["--model-base-path", "NOWHERE"], 1, "the model's folder can't be read: No such file"),
         (["--model-config-file", "NOWHERE"], 2, "can't be read: No such file"),
         (["--model-base-path", "EMPTY"], 1, "there is no folder of a version. Found: none"),
