@@ -68,7 +68,7 @@ class BoundedConnections(HTTPServer):
             log.warning("rest connections=%d limit=%d refused=%d", self._num_open, self._max_connections, self._num_refused)
 
     async def _refuse(self, stream: IOStream) -> None:
-        message = f"{self._max_connections} connections are open, which is the limit. Close some, or try again later."
+        message = f"no more connections are taken: {self._max_connections} may be open at a time. Close one, or try again later."
         body, status = self._error_body(StatusCode.UNAVAILABLE, message, ""), http_status(StatusCode.UNAVAILABLE)
         head = (
             f"HTTP/1.1 {status} Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"

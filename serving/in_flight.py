@@ -33,7 +33,7 @@ class InFlight:
         with self._lock:
             if self.count >= self.limit:
                 raise ServingError(
-                    StatusCode.RESOURCE_EXHAUSTED, f"{self.limit} requests are being answered, which is the limit. Try again later."
+                    StatusCode.RESOURCE_EXHAUSTED, f"no more requests are taken: {self.limit} may be answered at a time. Try again later."
                 )
             self.count += 1
         try:

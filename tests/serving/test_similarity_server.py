@@ -306,7 +306,10 @@ def test_more_requests_than_the_bound_are_refused(still, protocol):
             taken.enter_context(still.server.in_flight.one())
         with pytest.raises(Refused) as caught:
             getattr(still, protocol).ask("Search", {"product_id": "p1"})
-    assert (caught.value.status, "4 requests are being answered" in caught.value.message) == ("RESOURCE_EXHAUSTED", True)
+    assert (caught.value.status, "no more requests are taken: 4 may be answered at a time" in caught.value.message) == (
+        "RESOURCE_EXHAUSTED",
+        True,
+    )
     assert getattr(still, protocol).ask("Search", {"product_id": "p1", "k": 1})
 
 
@@ -333,7 +336,7 @@ def test_a_connection_too_many_is_refused_in_the_servers_own_form(serve, catalog
         assert first.getresponse().read()
         status, found, _ = served.rest.raw("GET", "/v1/similar/status")
     assert (status, found["error"]["status"]) == (503, "UNAVAILABLE")
-    assert found["error"]["message"] == "1 connections are open, which is the limit. Close some, or try again later."
+    assert found["error"]["message"] == "no more connections are taken: 1 may be open at a time. Close one, or try again later."
 
 
 def test_one_body_always_has_room(serve, catalogue):
