@@ -119,6 +119,7 @@ class GrpcPort:
             maximum_concurrent_rpcs=_CALLS_A_THREAD * threads,
         )
         add(self._server)
+        self._is_started = False
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = ("", *services)
@@ -136,9 +137,13 @@ class GrpcPort:
         for name in self._names:
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         self._server.start()
+        self._is_started = True
 
     def stop(self, grace_s: float) -> None:
-        """Tells health checks to go elsewhere, takes no new calls, and gives those that are running time to end."""
+        """Tells health checks to go elsewhere, takes no new calls, gives those that are running time to end, and frees the port."""
+        if not self._is_started:
+            self._server.start()  # The library frees the port of no server that was never started.
+            grace_s = 0
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_s).wait()
 

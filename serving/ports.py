@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from serving.grpc_calls import GrpcPort
 from serving.http_port import HttpPort
@@ -21,15 +22,19 @@ class Ports:
     """Both ports of a server, known from the start.
 
     Args:
-        grpc: of gRPC.
-        rest: of REST.
+        open_grpc: takes that of gRPC.
+        rest: of REST, taken already; it is given back where that of gRPC can't be taken.
         host: both listen on.
         is_secure: whether they speak TLS.
     """
 
-    def __init__(self, grpc: GrpcPort, rest: HttpPort, host: str, is_secure: bool) -> None:
-        self._grpc, self._rest = grpc, rest
-        self.grpc_address = f"{bracketed(host)}:{grpc.port}"
+    def __init__(self, open_grpc: Callable[[], GrpcPort], rest: HttpPort, host: str, is_secure: bool) -> None:
+        try:
+            self._grpc, self._rest = open_grpc(), rest
+        except BaseException:
+            rest.stop(0)
+            raise
+        self.grpc_address = f"{bracketed(host)}:{self._grpc.port}"
         self.rest_address = f"{'https' if is_secure else 'http'}://{bracketed(host)}:{rest.port}"
 
     def start(self) -> None:

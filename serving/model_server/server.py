@@ -118,6 +118,14 @@ class ModelServer:
         metrics = Metrics(self.models.served, lambda: self.in_flight.count)
         self._batcher = _batcher(options, metrics.observe_batch)
         self.inference = Inference(self.models, self._batcher, options.max_answer_bytes)
+        try:
+            self._open(options, metrics)
+        except BaseException:
+            if self._batcher:
+                self._batcher.close()
+            raise
+
+    def _open(self, options: ServerOptions, metrics: Metrics) -> None:
         watch = RequestWatch(self.in_flight, RequestLog(options.log_requests), metrics.observe_request)
         timeout_s = options.rest_api_timeout_in_ms / 1000
         self.rest_bounds = http_bounds(
@@ -126,10 +134,10 @@ class ModelServer:
         front = Front(self.inference, watch, metrics, options.max_message_bytes, self.models.reload)
         tls = read_tls(options.ssl_config_file) if options.ssl_config_file else None
         context = tls.http_context() if tls else None
-        grpc = grpc_port(front, self._allowed, f"{bracketed(options.host)}:{options.port}", tls.grpc_credentials() if tls else None)
+        credentials, address = tls.grpc_credentials() if tls else None, f"{bracketed(options.host)}:{options.port}"
         metrics_path = read_metrics_path(options.monitoring_config_file)
         rest = rest_port(front, self.rest_bounds, options.host, options.rest_api_port, metrics_path, context)
-        self._ports = Ports(grpc, rest, options.host, tls is not None)
+        self._ports = Ports(lambda: grpc_port(front, self._allowed, address, credentials), rest, options.host, tls is not None)
         self.grpc_address, self.rest_address = self._ports.grpc_address, self._ports.rest_address
 
     def start(self) -> None:

@@ -103,16 +103,20 @@ def _ports(methods: Answers | Router, options: ListenOptions, in_flight: InFligh
     watch = RequestWatch(in_flight, RequestLog(options.log_requests), metrics.observe)
     bounds = http_bounds(watch, options.max_message_bytes, options.timeout_s, options.max_body_bytes, options.max_connections, error_body)
     service = SimilarityService(methods, watch)
-    grpc = GrpcPort(
-        [SERVICE],
-        lambda server: add_SimilarityServicer_to_server(service, server),
-        f"{bracketed(options.host)}:{options.port}",
-        options.max_in_flight,
-        options.max_message_bytes,
-        credentials=tls.grpc_credentials() if tls else None,
-    )
+    credentials = tls.grpc_credentials() if tls else None
+
+    def open_grpc() -> GrpcPort:
+        return GrpcPort(
+            [SERVICE],
+            lambda server: add_SimilarityServicer_to_server(service, server),
+            f"{bracketed(options.host)}:{options.port}",
+            options.max_in_flight,
+            options.max_message_bytes,
+            credentials=credentials,
+        )
+
     rest = rest_port(methods, bounds, metrics, options.host, options.rest_port, context)
-    return Ports(grpc, rest, options.host, tls is not None)
+    return Ports(open_grpc, rest, options.host, tls is not None)
 
 
 class SimilarityServer:

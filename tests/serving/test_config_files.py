@@ -1,6 +1,7 @@
 """Reads TensorFlow Serving's own configuration files, and refuses what can't be used with the place and the way out."""
 
 import socket
+import threading
 
 import grpc
 import pytest
@@ -11,6 +12,7 @@ from serving.grpc_calls import GrpcPort
 from serving.model_server.batching import BatchingParameters
 from serving.model_server.config_files import read_batching, read_metrics_path, read_models
 from serving.model_server.model_config import ModelConfig, VersionPolicy
+from serving.model_server.server import ModelServer, ServerOptions
 from serving.status import ServingError
 from serving.tls import read_tls
 from tests.serving.conftest import stubs
@@ -142,6 +144,31 @@ def test_a_busy_port_is_refused_before_grpc_writes_about_it(capfd, host):
         with pytest.raises(ServingError, match="the port can't be used: Address already in use. Free it, or name another with --port"):
             GrpcPort([], lambda server: None, address, 1, 1_000)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning"
+)  # Tornado leaves what it couldn't bind unclosed.
+@pytest.mark.parametrize("taken", ["port", "rest_api_port"])
+def test_where_one_port_is_taken_the_other_is_given_back(base_path, taken):
+    with socket.create_server(("127.0.0.1", 0)) as busy, socket.create_server(("127.0.0.1", 0)) as free:
+        (other,) = {"port", "rest_api_port"} - {taken}
+        ports = {taken: busy.getsockname()[1], other: free.getsockname()[1]}
+        free.close()
+        threads = set(threading.enumerate())
+        with pytest.raises(ServingError, match="the port can't be used: Address already in use"):
+            ModelServer(ServerOptions(models=(ModelConfig("tiny", base_path),), enable_batching=True, **ports))
+        socket.create_server(("127.0.0.1", ports[other])).close()
+        assert set(threading.enumerate()) <= threads
+
+
+def test_a_server_that_cant_start_gives_its_ports_back(base_path):
+    server = ModelServer(ServerOptions(models=(ModelConfig("tiny", base_path / "none"),), port=0, rest_api_port=0))
+    with pytest.raises(ServingError, match="can't be read"):
+        server.start()
+    server.stop()
+    for address in (server.grpc_address, server.rest_address):
+        socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))).close()
 
 
 @pytest.mark.parametrize("host", ["x y", ""])

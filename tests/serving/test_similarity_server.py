@@ -33,6 +33,7 @@ from serving.similarity_server.grpc_server import SERVICE
 from serving.similarity_server.rest_server import ROUTES
 from serving.similarity_server.server import ServerOptions, SimilarityServer
 from serving.similarity_server.similarity_pb2_grpc import SimilarityStub
+from serving.status import ServingError
 from similarity.live_index import LiveIndex
 from similarity.planner import build_index, save_index
 from similarity.product_columns import ProductFilter, columns_from_values
@@ -337,6 +338,20 @@ def test_a_connection_too_many_is_refused_in_the_servers_own_form(serve, catalog
         status, found, _ = served.rest.raw("GET", "/v1/similar/status")
     assert (status, found["error"]["status"]) == (503, "UNAVAILABLE")
     assert found["error"]["message"] == "no more connections are taken: 1 may be open at a time. Close one, or try again later."
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning"
+)  # Tornado leaves what it couldn't bind unclosed.
+@pytest.mark.parametrize("taken", ["port", "rest_port"])
+def test_where_one_port_is_taken_the_other_and_the_index_are_given_back(serve, catalogue, taken):
+    with socket.create_server(("127.0.0.1", 0)) as busy, socket.create_server(("127.0.0.1", 0)) as free:
+        (other,) = {"port", "rest_port"} - {taken}
+        ports = {taken: busy.getsockname()[1], other: free.getsockname()[1]}
+        free.close()
+        with pytest.raises(ServingError, match="the port can't be used: Address already in use"):
+            serve(built=catalogue, **ports)
+    assert serve(built=catalogue, **ports).server.version == 7
 
 
 def test_one_body_always_has_room(serve, catalogue):
