@@ -10,15 +10,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pipeline.commands.options import write_note
-from serving.in_flight import InFlight
 
 
 class Server(Protocol):
     """What can be started and stopped."""
 
     @property
-    def in_flight(self) -> InFlight:
-        """The requests that are being answered."""
+    def is_at_work(self) -> bool:
+        """Whether threads are still at work after the stop, on what nobody waits for any more."""
 
     def start(self) -> None:
         """Takes requests from now on."""
@@ -40,13 +39,13 @@ def serve_until_stopped(server: Server, say: Callable[[], None]) -> int:
         write_note("stopping: requests that are being answered may end ...")
     finally:
         server.stop()
-    if server.in_flight.count:
-        _end_at_once(server.in_flight.count)
+    if server.is_at_work:
+        _end_at_once()
     return 0
 
 
-def _end_at_once(num_running: int) -> None:
+def _end_at_once() -> None:
     """Ends the program although threads are at work that nobody waits for any more; Python itself would wait for them."""
-    write_note(f"stopped: {num_running} requests took longer than the grace and were cut off.")
+    write_note("stopped: what took longer than the grace was cut off.")
     sys.stdout.flush()
     os._exit(0)

@@ -20,7 +20,6 @@ from serving.status import ServingError, invalid
 
 Arrays = Mapping[str, Array]
 Call = Callable[[Arrays], dict[str, Array]]
-_JOIN_S = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -132,12 +131,17 @@ class Batcher:
             self._changed.notify()
         return tasks
 
-    def close(self) -> None:
-        """Runs what is waiting and ends the threads, but waits for those a few seconds only: a call may never return."""
+    @property
+    def is_at_work(self) -> bool:
+        """Whether one of its threads hasn't ended."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Runs what is waiting and ends the threads, but waits for all of those no longer than this: a call may never return."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        end_s = time.monotonic() + _JOIN_S
+        end_s = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, end_s - time.monotonic()))
 

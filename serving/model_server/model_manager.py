@@ -187,8 +187,13 @@ class ModelManager:
         with self._lock:
             return list(self._configs.values())
 
-    def close(self, timeout_s: float = 30.0) -> None:
-        """Ends the watching and frees every model that nobody is using."""
+    @property
+    def is_at_work(self) -> bool:
+        """Whether its thread hasn't ended, which after `close` is still loading a model."""
+        return self._thread.is_alive()
+
+    def close(self, timeout_s: float) -> None:
+        """Ends the watching and frees every model that nobody is using; a model that is being loaded is waited for no longer than this."""
         with self._lock:
             self._is_closed = True
             self._retired += [loaded for versions in self._available.values() for loaded in versions.values()]

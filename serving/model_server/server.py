@@ -35,6 +35,7 @@ from serving.tls import read_tls
 
 # A thread that loads a model mustn't keep those that answer waiting for the interpreter's default of 5 ms each time.
 _SWITCH_INTERVAL_S = 0.0005
+_BATCHES_S, _MOMENT_S = 5.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,18 @@ class ModelServer:
         self._ports.start()
 
     def stop(self, grace_s: float | None = None) -> None:
-        """Takes no more requests, lets those that are being answered end within the time, and frees the models."""
-        self._ports.stop(self._options.grace_s if grace_s is None else grace_s)
+        """Takes no more requests, lets what is being answered or loaded end within the time, and frees the models."""
+        grace_s = self._options.grace_s if grace_s is None else grace_s
+        end_s = time.monotonic() + grace_s
+        self._ports.stop(grace_s)
         if self._batcher:
-            self._batcher.close()
-        self.models.close()
+            self._batcher.close(min(_BATCHES_S, _left_s(end_s)))
+        self.models.close(_left_s(end_s))
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether threads are still at work after the stop, on what nobody waits for any more."""
+        return self.in_flight.count > 0 or self.models.is_at_work or (self._batcher is not None and self._batcher.is_at_work)
 
     def _load(self, name: str, version: int, folder: Path) -> Loaded:
         threads = Threads(self._options.tensorflow_intra_op_parallelism, self._options.tensorflow_inter_op_parallelism)
@@ -197,6 +205,11 @@ class ModelServer:
                 raise ServingError(StatusCode.INVALID_ARGUMENT, f"{path}: {error}") from None
 
         return read
+
+
+def _left_s(end_s: float) -> float:
+    """Returns the rest of a grace; where none is left, the moment that an idle thread needs to end."""
+    return max(_MOMENT_S, end_s - time.monotonic())
 
 
 def _batcher(options: ServerOptions, observe: Callable[[int], None]) -> Batcher | None:

@@ -153,6 +153,11 @@ class SimilarityServer:
         """Of the index that is served."""
         return self.index.live.version
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether threads are still at work after the stop, on what nobody waits for any more."""
+        return self.in_flight.count > 0
+
     def start(self) -> None:
         """Takes requests from now on."""
         self.index.start()
@@ -194,6 +199,11 @@ class RouterServer:
     def version(self) -> int:
         """The lowest that a shard serves."""
         return int(self._router.status(StatusRequest(), None).version)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether threads are still at work after the stop, on what nobody waits for any more."""
+        return self.in_flight.count > 0
 
     def start(self) -> None:
         """Takes requests from now on."""

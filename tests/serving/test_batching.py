@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from grpc import StatusCode
 
-from serving.model_server import batching
 from serving.model_server.batching import Batcher, BatchingParameters
 from serving.model_server.model_config import ModelConfig
 from serving.status import ServingError
@@ -146,15 +145,14 @@ def test_a_server_that_batches_answers_as_one_that_doesnt(start, base_path):
     assert "aisle_serving_batch_rows_count 0.0" not in page
 
 
-def test_the_end_waits_once_for_all_calls_that_dont_return(batched, monkeypatch):
-    monkeypatch.setattr(batching, "_JOIN_S", 0.3)
+def test_the_end_waits_once_for_all_calls_that_dont_return(batched):
     batcher, model = batched(num_batch_threads=8, batch_timeout_micros=0), Model()
     model.is_open.clear()
     with ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(batcher.run, number, model, {"x": np.ones(1)}) for number in range(8)]
         until(lambda: model.num_calls == 8)
         started_s = time.monotonic()
-        batcher.close()
+        batcher.close(timeout_s=0.3)
         assert time.monotonic() - started_s < 1.5  # One after the other they would take 2.4.
         model.is_open.set()
         assert all(call.result()["y"] == 2 for call in calls)

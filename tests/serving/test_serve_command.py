@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from pipeline.cli import main
 from tests.serving.test_protocols import ROWS, asked
-from tests.serving.test_swaps import until
+from tests.serving.test_swaps import until, write_warmup
 
 ROOT = Path(__file__).parents[2]
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
@@ -102,9 +103,13 @@ def test_a_configuration_says_what_to_serve_and_how(base_path, tmp_path):
         assert program.wait(60) == 0
 
 
-def page(address):
-    with urllib.request.urlopen(f"{address}/monitoring/prometheus/metrics") as answer:
+def said(url):
+    with urllib.request.urlopen(url) as answer:
         return answer.read().decode()
+
+
+def page(address):
+    return said(f"{address}/monitoring/prometheus/metrics")
 
 
 def stopping(program):
@@ -161,6 +166,18 @@ def test_a_rest_request_that_is_still_computed_when_the_grace_ends_is_told_so(pr
         answer = connection.getresponse()
         assert (answer.status, "the server is shutting down" in json.load(answer)["error"]) == (503, True)
     assert program.wait(20) == 0  # Although the model would compute on for minutes.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [["--grace-seconds=0.5", "--file-system-poll-wait-seconds=0.1"]], indirect=True)
+def test_a_model_that_is_being_loaded_when_the_grace_ends_doesnt_keep_the_program(program, base_path):
+    address = json.loads(program.stdout.readline())["rest"]
+    shutil.copytree(base_path / "2", base_path.parent / "3")
+    write_warmup(base_path.parent / "3", asked("slow", steps=np.array([10_000_000])))  # Minutes.
+    (base_path.parent / "3").rename(base_path / "3")
+    until(lambda: '"LOADING"' in said(f"{address}/v1/models/tiny"))
+    program.send_signal(signal.SIGTERM)
+    assert program.wait(15) == 0
 
 
 @pytest.mark.parametrize(

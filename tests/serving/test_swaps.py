@@ -301,9 +301,12 @@ def test_a_version_that_is_being_loaded_when_the_server_stops_is_freed(start, ba
         (base_path.parent / str(version)).rename(base_path / str(version))
     until(lambda: loads)
     monkeypatch.setattr(loads[0].model, "close", lambda: freed.append(loads[0]))
-    manager.close(timeout_s=0.1)
+    stopped_s = time.monotonic()
+    client.server.stop(0.1)
+    assert time.monotonic() - stopped_s < 5
+    assert client.server.is_at_work
     may_end.set()
-    until(lambda: not manager._thread.is_alive())
+    until(lambda: not client.server.is_at_work)
     assert (manager.served(), freed, len(loads)) == ({}, loads, 1)
 
 
