@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from grpc import StatusCode
@@ -9,9 +10,11 @@ from tornado.web import RequestHandler, stream_request_body
 
 from serving.bounded_connections import ErrorBody
 from serving.request_log import REQUEST_ID, request_id
+from serving.request_watch import RequestWatch
 from serving.status import http_status
 
 JSON = "application/json"
+UNKNOWN_API = "unknown"  # What a path is counted under that clients made up: they mustn't fill the memory.
 
 
 class Page(RequestHandler):
@@ -37,13 +40,15 @@ class NoSuchPath(RequestHandler):
     """A path outside the API. Bodies are read and forgotten: many clients look for an answer only once all is sent.
 
     Args:
+        watch: counts and logs, under one name for all such paths.
         max_bytes: of a body.
         error_body: makes the body of the refusal.
         way_out: its last sentence.
     """
 
-    def initialize(self, max_bytes: int, error_body: ErrorBody, way_out: str) -> None:
+    def initialize(self, watch: RequestWatch, max_bytes: int, error_body: ErrorBody, way_out: str) -> None:
         """Takes what the class says."""
+        self._watch, self._started_s = watch, time.monotonic()
         self._max_bytes, self._error_body, self._way_out = max_bytes, error_body, way_out
 
     def prepare(self) -> None:
@@ -59,6 +64,8 @@ class NoSuchPath(RequestHandler):
         self.set_header("Content-Type", JSON)
         self.set_header(REQUEST_ID, identifier)
         message = f"there is nothing at {self.request.path[:200]}. {self._way_out}"
+        fields = {"request_id": identifier, "protocol": "rest", "api": UNKNOWN_API}
+        self._watch.ended(fields, StatusCode.NOT_FOUND, time.monotonic() - self._started_s, message)
         self.finish(self._error_body(StatusCode.NOT_FOUND, message, identifier))
 
     get = head = post = put = patch = delete = options = _refuse

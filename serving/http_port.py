@@ -17,7 +17,7 @@ from typing import Any
 from grpc import StatusCode
 from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
-from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
+from tornado.web import Application, RequestHandler, stream_request_body
 
 from schemas.errors import SettingsError
 from serving.bounded_connections import BoundedConnections, ErrorBody
@@ -158,9 +158,11 @@ class WorkHandler(RequestHandler, ABC):
 
     def _unknown_method(self) -> None:
         self._is_read = True
-        if not self._is_answered:
-            raise HTTPError(METHOD_NOT_ALLOWED)
-        self.finish()
+        if self._is_answered:  # A refusal that waited for the end of the body.
+            self.finish()
+            return
+        message = f"{self.request.method} {self.request.path[:200]}: this method isn't known here. Use GET or POST."
+        self.reply(*failure(ServingError(StatusCode.UNIMPLEMENTED, message), self.identifier), None, METHOD_NOT_ALLOWED)
 
     head = put = patch = delete = options = _unknown_method
 

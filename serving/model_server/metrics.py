@@ -44,7 +44,8 @@ class Metrics:
 
     def observe_request(self, fields: Mapping[str, str], code: StatusCode, seconds: float) -> None:
         """Counts one answered request. A name that isn't a model's is counted as no name: clients must not fill the memory."""
-        known = fields["model"] if fields["model"] in self._served() else ""
+        name = fields.get("model", "")
+        known = name if name in self._served() else ""
         key = (known, code.name)
         with self._lock:
             self._counts[key] = self._counts.get(key, 0) + 1

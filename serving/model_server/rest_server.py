@@ -10,7 +10,7 @@ import orjson
 from google.protobuf import json_format
 from grpc import StatusCode
 
-from serving.http_pages import JSON, NoSuchPath, Page
+from serving.http_pages import JSON, UNKNOWN_API, NoSuchPath, Page
 from serving.http_port import HttpBounds, HttpPort, WorkHandler
 from serving.model_server.answer_size import check_json
 from serving.model_server.grpc_server import SIGNATURE_DEF, Front, metadata_of, status_of
@@ -81,7 +81,7 @@ def _infer(front: Front, target: Target, verb: str, body: bytes | bytearray, dea
 def _api(method: str, path: str) -> str:
     found = _ROUTE.fullmatch(path)
     if not found:
-        return "unknown"
+        return UNKNOWN_API
     named = {":predict": "Predict", ":classify": "Classify", ":regress": "Regress", "/metadata": "GetModelMetadata"}
     return named.get((found["verb"] or "").lower(), "GetModelStatus")
 
@@ -133,6 +133,15 @@ def rest_port(front: Front, bounds: HttpBounds, host: str, port: int, metrics_pa
     routes = [
         *metrics,
         (r"(?i)/v1/.*", _Models, {"bounds": bounds, "front": front}),
-        (r".*", NoSuchPath, {"max_bytes": bounds.max_bytes, "error_body": error_body, "way_out": "The API is below /v1/models/."}),
+        (
+            r".*",
+            NoSuchPath,
+            {
+                "watch": bounds.watch,
+                "max_bytes": bounds.max_bytes,
+                "error_body": error_body,
+                "way_out": "The API is below /v1/models/.",
+            },
+        ),
     ]
     return HttpPort(routes, bounds, host, port, "--rest-api-port", context)

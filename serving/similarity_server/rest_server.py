@@ -123,6 +123,10 @@ def rest_port(
         (re.escape(DOCUMENT), Page, {"content_type": JSON, "page": lambda: described}),
         (re.escape(HEALTH), Page, {"content_type": JSON, "page": lambda: b'{"status": "SERVING"}'}),
         (re.escape(PATH), Page, {"content_type": CONTENT_TYPE, "page": metrics.page}),
-        (r".*", NoSuchPath, {"max_bytes": bounds.max_bytes, "error_body": error_body, "way_out": f"See {DOCUMENT}."}),
+        (
+            r".*",
+            NoSuchPath,
+            {"watch": bounds.watch, "max_bytes": bounds.max_bytes, "error_body": error_body, "way_out": f"See {DOCUMENT}."},
+        ),
     ]
     return HttpPort(routes, bounds, host, port, "--rest-port", context)

@@ -1,6 +1,8 @@
 """What clients of TensorFlow Serving rely on, over gRPC with the generated stubs and over REST, against a running server."""
 
 import base64
+import http.client
+import json
 import threading
 import time
 
@@ -394,3 +396,32 @@ def test_prometheus_finds_tensorflow_servings_metrics(client):
     assert ':tensorflow:serving:request_latency_bucket{API="Predict",entrypoint="GRPC",le="10.0",model_name="tiny"}' in page
     assert 'aisle_serving_model_available{model_name="tiny",version="2"} 1.0' in page
     assert "unknown-" not in page
+
+
+def test_paths_and_methods_that_nobody_knows_are_counted_under_one_name(client):
+    def counts():
+        _, page = client.http("/monitoring/prometheus/metrics")
+        rows = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+        names = [
+            ':tensorflow:serving:request_count{model_name="",status="NOT_FOUND"}',
+            ':tensorflow:serving:request_latency_count{API="unknown",entrypoint="REST",model_name=""}',
+            ':tensorflow:serving:request_count{model_name="tiny",status="UNIMPLEMENTED"}',
+        ]
+        return np.array([float(rows.get(name, 0)) for name in names]), page
+
+    before, _ = counts()
+    for number in range(3):
+        assert client.http(f"/made-up-{number}")[0] == 404
+        assert client.http(f"/made-up-{number}", b"body")[0] == 404
+    connection = http.client.HTTPConnection(client.server.rest_address.removeprefix("http://"), timeout=30)
+    for method in ("PUT", "DELETE"):
+        connection.request(method, "/v1/models/tiny:predict", b"body")
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer)["error"]) == (
+            405,
+            f"{method} /v1/models/tiny:predict: this method isn't known here. Use GET or POST.",
+        )
+    connection.close()
+    after, page = counts()
+    assert list(after - before) == [6, 6, 2]
+    assert "made-up" not in page

@@ -397,7 +397,10 @@ def test_health_reflection_and_metrics_are_those_of_the_standard(still):
     assert SERVICE in {one.name for one in listed.list_services_response.service}
     assert still.rest.raw("GET", "/healthz")[:2] == (200, {"status": "SERVING"})
     still.grpc.ask("Search", {"product_id": "p1"})
+    assert still.rest.raw("GET", "/made-up")[0] == 404
     page = still.rest.raw("GET", "/metrics")[1]
+    assert 'aisle_similarity_requests_total{method="unknown",protocol="rest",status="NOT_FOUND"}' in page
+    assert "made-up" not in page
     assert 'aisle_similarity_requests_total{method="Search",protocol="grpc",status="OK"}' in page
     assert f"aisle_similarity_index_version {VERSION}.0" in page
     assert "aisle_similarity_index_products 300.0" in page
