@@ -135,29 +135,36 @@ class RecentChanges:
                 continue
             upsert = self._moved(change) if isinstance(change, Move) else change
             if upsert is not None:
-                self._end(upsert.product_id)
-                self._add(upsert)
+                self._put(upsert)
 
     def vector_of(self, product_id: str) -> FloatArray | None:
         """Returns float32 `[dimension]`, the vector of a product, None where it isn't there; a part of what `find` returns, sooner."""
-        row = self._row_of.get(product_id)
+        row, built = self._place(product_id)
         if row is not None:
             vector: FloatArray = self._rows.vectors[row]
             return vector
-        row = self._built.product_ids.find(product_id)
-        return None if row < 0 or self._built_died[row] != _NEVER else self._built.vector(row)
+        return None if built is None else self._built.vector(built)
 
     def find(self, product_id: str) -> Upsert | None:
         """Returns a product as it is now, None where it isn't there."""
-        row = self._row_of.get(product_id)
+        row, built = self._place(product_id)
         if row is not None:
             columns = self.view().columns()
             return Upsert(product_id, self._node_id(int(self._rows.numbers[row])), self._rows.vectors[row], columns.at(row))
-        row = self._built.product_ids.find(product_id)
-        if row < 0 or self._built_died[row] != _NEVER:
+        if built is None:
             return None
-        fields = self._built.columns.at(row) if self._built.columns is not None else {}
-        return Upsert(product_id, self._built.node_id(row), self._built.vector(row), fields)
+        fields = self._built.columns.at(built) if self._built.columns is not None else {}
+        return Upsert(product_id, self._built.node_id(built), self._built.vector(built), fields)
+
+    def _place(self, product_id: str) -> tuple[int | None, int | None]:
+        """Returns the new row of a product, or else its row of the built index; neither where it isn't there."""
+        row = self._row_of.get(product_id)
+        if row is not None:
+            return row, None
+        built = self._built.product_ids.find(product_id)
+        if built >= 0 and self._built_died[built] == _NEVER:
+            return None, built
+        return self._row_of.get(product_id), None  # A change may have come between the two.
 
     def _node_id(self, number: int) -> str:
         return self._built.node_ids[number] if number < len(self._built.node_ids) else ""
@@ -166,8 +173,16 @@ class RecentChanges:
         found = self.find(change.product_id)
         return None if found is None else replace(found, node_id=change.node_id)
 
+    def _put(self, change: Upsert) -> None:
+        """Adds a row, and only then ends the older one: a product that stays is there for who asks meanwhile."""
+        before = self._row_of.get(change.product_id)
+        self._row_of[change.product_id] = self._added(change)
+        self._end_row(change.product_id, before)
+
     def _end(self, product_id: str) -> None:
-        row = self._row_of.pop(product_id, None)
+        self._end_row(product_id, self._row_of.pop(product_id, None))
+
+    def _end_row(self, product_id: str, row: int | None) -> None:
         if row is not None:
             self._rows.died[row] = self._moment
             return
@@ -176,7 +191,7 @@ class RecentChanges:
             self._built_died[row] = self._moment
             self._built_gone += 1
 
-    def _add(self, change: Upsert) -> None:
+    def _added(self, change: Upsert) -> int:
         row = len(self._ids)
         if row == len(self._rows.died):
             self._rows = _roomier(self._rows)
@@ -187,8 +202,8 @@ class RecentChanges:
         for name, known in self._values.items():
             text = change.fields.get(name)
             self._rows.codes[name][row] = known.setdefault(text, len(known)) if text else _MISSING
-        self._row_of[change.product_id] = row
         self._ids.append(change.product_id)
+        return row
 
 
 def _room(count: int, dimension: int) -> _Rows:

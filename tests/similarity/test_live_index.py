@@ -1,6 +1,7 @@
 """Changes on top of a built index: visible, kept, folded in, and never in the way of queries."""
 
 import json
+import sys
 import threading
 import time
 
@@ -302,6 +303,30 @@ def test_any_changes_come_to_what_applying_them_to_a_dictionary_comes_to(changes
         assert np.allclose(products.vectors[row], expected[product_id][1], atol=1e-5)
     query = np.ones((1, DIMENSION), np.float32)
     assert ExactIndex(products).search(query, 50).ids.shape == (1, len(expected))
+
+
+def test_a_product_that_is_replaced_or_moved_is_there_at_every_moment_in_between():
+    """For other threads, which may look between any two lines."""
+    catalogue = small_catalogue(30)
+    recent, looks = RecentChanges(catalogue), []
+
+    def look(frame, event, argument):
+        if frame.f_code.co_filename.endswith("recent_changes.py"):
+            for product_id in ("p0", "new"):
+                looks.append((recent.vector_of(product_id) is not None, recent.find(product_id) is not None))
+            return look
+        return None
+
+    recent.take([upsert("new", 1, brand="first")])
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        for number in range(3):
+            recent.take([upsert("p0", number, brand=f"brand {number}"), upsert("new", number), Move("p0", "n4"), Move("new", "n2")])
+    finally:
+        sys.settrace(before)
+    assert len(looks) > 100
+    assert set(looks) == {(True, True)}
 
 
 def test_a_pointer_names_what_is_in_the_folder(live, tmp_path):
