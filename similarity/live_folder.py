@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -84,6 +85,14 @@ class LiveFolder:
     def logs_from(self, number: int) -> list[Path]:
         """Returns the logs from a number on, in order."""
         return sorted(path for path in self.path.glob("changes-????????.log") if path >= self.log(number))
+
+    def log_bytes(self, number: int) -> int:
+        """Returns the size of the logs from a number on; one that another thread removes meanwhile counts nothing."""
+        total = 0
+        for path in self.logs_from(number):
+            with contextlib.suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
 
     def read(self) -> LivePointer:
         """Returns what counts now.

@@ -265,7 +265,7 @@ class LiveIndex:
             num_products=len(now.index.products) - now.recent.built_gone + len(now.recent.alive()),
             num_recent=now.recent.count,
             num_gone=now.recent.built_gone,
-            log_bytes=sum(path.stat().st_size for path in self._folder.logs_from(pointer.first_log)),
+            log_bytes=self._folder.log_bytes(pointer.first_log),
             compacting=self._compact_lock.locked(),
             last_error=self._last_error,
         )

@@ -329,6 +329,13 @@ def test_a_product_that_is_replaced_or_moved_is_there_at_every_moment_in_between
     assert set(looks) == {(True, True)}
 
 
+def test_a_log_that_goes_while_the_status_is_asked_counts_nothing(live, monkeypatch):
+    live.apply([upsert("new", 1)])
+    logs = live._folder.logs_from(0)
+    monkeypatch.setattr(live._folder, "logs_from", lambda number: [*logs, live._folder.log(99)])
+    assert live.status().log_bytes == logs[0].stat().st_size > 0
+
+
 def test_a_pointer_names_what_is_in_the_folder(live, tmp_path):
     live.apply([upsert("new", 1)])
     live.compact()
