@@ -60,6 +60,18 @@ class _Query:
     group: tuple[int, str, ProductFilter]
 
 
+def checked_k(request: Any, bounds: Bounds) -> int:
+    """Returns how many neighbours a query asks for.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT: more than is allowed, or fewer than one.
+    """
+    k = int(request.k) or DEFAULT_K
+    if not 1 <= k <= bounds.max_k:
+        raise invalid(f"k is {k}, expected 1 to {bounds.max_k}.")
+    return k
+
+
 class Answers:
     """The methods of the service on messages.
 
@@ -202,9 +214,7 @@ class Answers:
 
     def _group(self, request: Any, version: int) -> tuple[int, str, ProductFilter]:
         _check_version(request.model_version, version)
-        k = request.k or DEFAULT_K
-        if not 1 <= k <= self._bounds.max_k:
-            raise invalid(f"k is {k}, expected 1 to {self._bounds.max_k}.")
+        k = checked_k(request, self._bounds)
         return k, request.node_id, _filter(request.filter) if request.HasField("filter") else ProductFilter()
 
     def _vector_of(self, product_id: str) -> _Vector:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from grpc import StatusCode
 
 from serving.similarity_server import similarity_pb2 as messages
-from serving.similarity_server.answers import DEFAULT_K, Bounds
+from serving.similarity_server.answers import Bounds, checked_k
 from serving.similarity_server.shards import Shards
 from serving.status import ServingError, invalid
 
@@ -47,6 +47,7 @@ class Router:
 
     def search(self, request: Any, deadline_s: float | None) -> Any:
         """Answers `Search`."""
+        checked_k(request, self._bounds)
         return self._passed_on(request, deadline_s) or self._of_one_version(lambda: self._searched([request], deadline_s))[0]
 
     def batch_search(self, request: Any, deadline_s: float | None) -> Any:
@@ -58,13 +59,12 @@ class Router:
         """Answers `Upsert`."""
         _check_count("products", len(request.products), self._bounds.max_changes)
         parts: dict[int, Any] = {}
+        new: dict[str, int] = {}
         for product in request.products:
-            part = parts.setdefault(
-                self._shard_of(product.node_id, deadline_s), messages.UpsertRequest(model_version=request.model_version)
-            )
-            part.products.append(product)
+            number = self._shard_of(product.node_id, deadline_s)
+            parts.setdefault(number, messages.UpsertRequest(model_version=request.model_version)).products.append(product)
+            new[product.product_id] = number  # Of a product that is there twice the last counts, as in one server.
         found = self._shards.ask("Upsert", parts, deadline_s)
-        new = {product.product_id: number for number, part in parts.items() for product in part.products}
         self._delete_elsewhere(new, deadline_s)
         return _changed(found.values())
 
@@ -172,6 +172,7 @@ class Router:
         self._shards.ask("Delete", parts, deadline_s)
 
     def _searched(self, requests: Sequence[Any], deadline_s: float | None) -> list[Any]:
+        counts = [checked_k(request, self._bounds) for request in requests]
         owners = self._found([one.product_id for one in requests if one.WhichOneof("query") == "product_id"], deadline_s)
         parts: dict[int, Any] = {}
         places: dict[int, list[int]] = {}
@@ -185,7 +186,7 @@ class Router:
             for place, response in zip(places[number], answers[number].responses, strict=True):
                 found[place].append(response)
         _check_versions([one.version for some in found for one in some] + [version for _, _, version in owners.values()])
-        return [_merged(some, request.k or DEFAULT_K, _but(request)) for some, request in zip(found, requests, strict=True)]
+        return [_merged(some, k, _but(request)) for some, k, request in zip(found, counts, requests, strict=True)]
 
     def _targets(self, request: Any, deadline_s: float | None) -> Iterable[int]:
         return [self._shard_of(request.node_id, deadline_s)] if request.node_id else range(len(self._shards))

@@ -98,9 +98,12 @@ class Shards:
         Raises:
             ServingError: FAILED_PRECONDITION: a node is in two shards or in none; or as `ask`.
         """
+        known = self._placement
+        if known is not None and not _is_to_ask(known, unknown):
+            return known  # Whoever asks for what is known never waits for a shard that doesn't answer.
         with self._lock:
             known = self._placement
-            if known is None or (unknown is not None and time.monotonic() > known.looked_s + _AGAIN_S):
+            if known is None or _is_to_ask(known, unknown):
                 known = self._placement = self._placed(deadline_s)
             return known
 
@@ -118,6 +121,10 @@ class Shards:
                 f"the shards hold {len(by_node.keys() - {''})} of the taxonomy's {num_nodes} nodes. Start one for the others, too."
             )
         return Placement(by_node, num_nodes, time.monotonic())
+
+
+def _is_to_ask(known: Placement, unknown: str | None) -> bool:
+    return unknown is not None and time.monotonic() > known.looked_s + _AGAIN_S
 
 
 def _wrong(message: str) -> ServingError:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import grpc
@@ -19,6 +20,7 @@ from serving.similarity_server import similarity_pb2 as messages
 from serving.similarity_server.answers import Bounds
 from serving.similarity_server.followed_index import Shard
 from serving.similarity_server.server import RouterOptions, RouterServer, ServerOptions, SimilarityServer
+from serving.similarity_server.shards import Shards
 from serving.similarity_server.similarity_pb2_grpc import SimilarityStub
 from serving.status import ServingError
 from similarity.changes import Delete, Move, Upsert
@@ -171,6 +173,54 @@ def test_what_a_router_cant_answer_is_refused(shards, route):
     with grpc.insecure_channel(shards[0]) as channel:
         code, said = refusal(SimilarityStub(channel).Move, messages.MoveRequest(products=[change(product_id="p1", node_id="n5")]))
     assert (code, said) == ("INVALID_ARGUMENT", "node 'n5': this is for another shard. Send it to the router.")
+
+
+def test_a_router_has_a_bound_on_k_of_its_own(shards, route):
+    stub = route(*shards, bounds=Bounds(max_k=5))
+    for node_id in ("", "n1"):
+        request = messages.SearchRequest(product_id="p1", k=6, node_id=node_id)
+        assert refusal(stub.Search, request) == ("INVALID_ARGUMENT", "k is 6, expected 1 to 5.")
+        assert refusal(stub.BatchSearch, messages.BatchSearchRequest(requests=[request])) == (
+            "INVALID_ARGUMENT",
+            "k is 6, expected 1 to 5.",
+        )
+    assert refusal(stub.Search, messages.SearchRequest(product_id="p1", k=-1)) == ("INVALID_ARGUMENT", "k is -1, expected 1 to 5.")
+
+
+def test_of_a_product_that_a_request_names_twice_the_last_counts(shards, route):
+    stub = route(*shards)
+    vector = messages.Vector(values=[1.0] * DIMENSION)
+    products = [messages.UpsertedProduct(product_id="twice", node_id=node_id, vector=vector) for node_id in ("n1", "n5", "n2")]
+    stub.Upsert(messages.UpsertRequest(products=products, model_version=7), timeout=10)
+    (kept,) = stub.Find(messages.FindRequest(product_ids=["twice"]), timeout=10).products
+    assert kept.node_id == "n2"
+    stub.Delete(messages.DeleteRequest(product_ids=["twice"]), timeout=10)
+
+
+def test_what_is_known_is_answered_while_a_shard_doesnt_say_what_else_there_is(shards, monkeypatch):
+    asked = Shards(shards, 10.0, 1_000_000)
+    known, is_asked, may_answer = asked.placement(), threading.Event(), threading.Event()
+
+    def slow(*_):
+        is_asked.set()
+        assert may_answer.wait(30)
+        return known
+
+    monkeypatch.setattr(asked, "_placed", slow)
+    monkeypatch.setattr("serving.similarity_server.shards._AGAIN_S", -1.0)
+    waiting = threading.Thread(target=asked.placement, args=("unknown",))
+    waiting.start()
+    assert is_asked.wait(30)
+    found = []
+    quick = threading.Thread(target=lambda: found.append(asked.placement()))
+    quick.start()
+    quick.join(5)
+    told = list(found)
+    may_answer.set()
+    waiting.join()
+    quick.join()
+    asked.close()
+    assert told == [known]
 
 
 @pytest.fixture
