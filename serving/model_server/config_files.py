@@ -37,10 +37,13 @@ def read_models(path: Path) -> list[ModelConfig]:
     """Returns the models of a `model_config_file`.
 
     Raises:
-        SettingsError: it isn't one.
-        ServingError: INVALID_ARGUMENT: it asks for what can't be served.
+        SettingsError: it isn't one, or asks for what can't be served.
     """
-    return models_of(read_text_message(path, model_server_config_pb2.ModelServerConfig()))
+    message = read_text_message(path, model_server_config_pb2.ModelServerConfig())
+    try:
+        return models_of(message)
+    except ServingError as error:
+        raise SettingsError(f"{path}: {error}") from None
 
 
 def models_of(config: Any) -> list[ModelConfig]:

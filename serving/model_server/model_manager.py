@@ -54,6 +54,28 @@ class _Reload:
     error: ServingError | None = None
 
 
+class _Turn:
+    """When something is to be looked at again.
+
+    Args:
+        every_s: seconds between two looks; 0: never.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self.every_s, self._next_s = every_s, time.monotonic() + every_s
+
+    def left_s(self) -> float:
+        """Returns the seconds until then."""
+        return max(0.0, self._next_s - time.monotonic())
+
+    def has_come(self) -> bool:
+        """Returns whether it is time; from then on it is that of the next one."""
+        if not self.every_s or self.left_s():
+            return False
+        self._next_s = time.monotonic() + self.every_s
+        return True
+
+
 class ModelManager:
     """The models of a server. One thread looks at the disk, loads and unloads; requests only borrow.
 
@@ -61,7 +83,8 @@ class ModelManager:
         load: makes a version of its name, number and folder; it is available once this returns.
         poll_s: seconds between two looks at the disk; 0: none after the first.
         retry: for versions that can't be loaded.
-        read_configs: says anew which models are wanted, on every look; None: they change by `reload` only.
+        read_configs: says anew which models are wanted, None where nothing changed; None: they change by `reload` only.
+        config_poll_s: seconds between two calls of that; 0: none.
     """
 
     def __init__(
@@ -70,8 +93,10 @@ class ModelManager:
         poll_s: float = 1.0,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         read_configs: Callable[[], Sequence[ModelConfig] | None] | None = None,
+        config_poll_s: float = 0.0,
     ) -> None:
-        self._load_model, self._poll_s, self._retry, self._read_configs = load, poll_s, retry, read_configs
+        self._load_model, self._retry, self._read_configs = load, retry, read_configs
+        self._disk, self._config = _Turn(poll_s), _Turn(config_poll_s if read_configs else 0.0)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._configs: dict[str, ModelConfig] = {}
@@ -214,7 +239,7 @@ class ModelManager:
             now = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(now + _PATIENCE, _LAST))
         while not self._is_closed:
-            self._wake.wait(self._poll_s or None)
+            self._wake.wait(min((turn.left_s() for turn in (self._disk, self._config) if turn.every_s), default=None))
             self._wake.clear()
             try:
                 self._step()
@@ -236,8 +261,9 @@ class ModelManager:
             request.done.set()
         with self._lock:
             self._begun = []
-        if not self._is_closed and self._poll_s:
+        if not self._is_closed and self._config.has_come():
             self._read_again()
+        if not self._is_closed and self._disk.has_come():
             self._follow_disk()
         self._free_retired()
 

@@ -114,7 +114,13 @@ class ModelServer:
         # A reload may name what the server was started for and what lies beside it, and no other file of this machine.
         self._roots = [*options.model_roots, *(config.base_path.parent for config in self._configs)]
         retry = RetryPolicy(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
-        self.models = ModelManager(self._load, options.file_system_poll_wait_seconds, retry, self._config_reader())
+        self.models = ModelManager(
+            self._load,
+            options.file_system_poll_wait_seconds,
+            retry,
+            self._config_reader(),
+            options.model_config_file_poll_wait_seconds,
+        )
         self.in_flight = InFlight(options.max_in_flight)
         metrics = Metrics(self.models.served, lambda: self.in_flight.count)
         self._batcher = _batcher(options, metrics.observe_batch)
@@ -184,25 +190,23 @@ class ModelServer:
         return found
 
     def _config_reader(self) -> Callable[[], Sequence[ModelConfig] | None] | None:
-        path, every_s = self._options.model_config_file, self._options.model_config_file_poll_wait_seconds
-        if path is None or every_s <= 0:
+        path = self._options.model_config_file
+        if path is None:
             return None
-        next_s = time.monotonic() + every_s
         before = path.read_bytes()
 
         def read() -> list[ModelConfig] | None:
-            nonlocal next_s, before
-            if time.monotonic() < next_s:
-                return None
-            next_s = time.monotonic() + every_s
+            nonlocal before
             try:
                 now = path.read_bytes()
                 if now == before:  # A reload by request stays in force until the file changes.
                     return None
                 before = now
                 return read_models(path)
-            except (OSError, SettingsError) as error:
-                raise ServingError(StatusCode.INVALID_ARGUMENT, f"{path}: {error}") from None
+            except OSError as error:
+                raise ServingError(StatusCode.INVALID_ARGUMENT, f"{path}: can't be read: {error.strerror}.") from None
+            except SettingsError as error:
+                raise ServingError(StatusCode.INVALID_ARGUMENT, str(error)) from None
 
         return read
 

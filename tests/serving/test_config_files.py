@@ -88,8 +88,9 @@ def test_monitoring_says_whether_and_where(file):
     ],
 )
 def test_a_file_that_cant_be_used_is_refused(file, read, text, message):
-    with pytest.raises(AisleError, match=message) as caught:
-        read(file(text))
+    with pytest.raises(SettingsError, match=message) as caught:
+        read(path := file(text))
+    assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 
 

@@ -233,6 +233,43 @@ def test_what_no_configuration_can_hold_is_an_invalid_argument_and_no_traceback(
     logging.getLogger("serving").removeHandler(caplog.handler)
 
 
+def config_of(base_path, version):
+    return (
+        f'model_config_list {{ config {{ name: "tiny" base_path: "{base_path}" '
+        f"model_version_policy {{ specific {{ versions: {version} }} }} }} }}"
+    )
+
+
+@pytest.mark.parametrize("disk_s", [0.0, FAST, 1_000.0])
+def test_a_configuration_file_that_changes_is_in_force_soon(start, base_path, tmp_path, disk_s):
+    (tmp_path / "models.config").write_text(config_of(base_path, 1), encoding="utf-8")
+    options = {"model_config_file_poll_wait_seconds": FAST, "file_system_poll_wait_seconds": disk_s}
+    client = start(model_config_file=tmp_path / "models.config", **options)
+    assert answering_version(client) == 1
+    (tmp_path / "models.config").write_text(config_of(base_path, 2), encoding="utf-8")
+    until(lambda: answering_version(client) == 2)
+
+
+def test_a_configuration_file_that_cant_be_used_changes_nothing_and_the_log_says_why(start, base_path, tmp_path, caplog):
+    path = tmp_path / "models.config"
+    path.write_text(config_of(base_path, 1), encoding="utf-8")
+    client = start(model_config_file=path, model_config_file_poll_wait_seconds=FAST)
+    logging.getLogger("serving").addHandler(caplog.handler)
+    told = {
+        f"{path}: this isn't ModelServerConfig": "model_config_list {",
+        f"{path}: model_config_list: it holds 0": "model_config_list {}",
+    }
+    for message, text in told.items():
+        path.write_text(text, encoding="utf-8")
+        until(lambda message=message: f"reload refused={message}" in caplog.text)
+    path.unlink()
+    until(lambda: f"reload refused={path}: can't be read: No such file" in caplog.text)
+    logging.getLogger("serving").removeHandler(caplog.handler)
+    assert answering_version(client) == 1
+    path.write_text(config_of(base_path, 2), encoding="utf-8")
+    until(lambda: answering_version(client) == 2)
+
+
 def test_a_refused_reload_lets_nobody_see_what_it_loaded(start, base_path):
     """The first model could be served, from another folder even; the second can't."""
     client = start(ModelConfig("tiny", base_path, VersionPolicy("specific", versions=(1,)), {"stable": 1}))
