@@ -20,6 +20,7 @@ from serving.model_server.versions import RetryPolicy, State, VersionState, to_l
 from serving.status import ServingError, invalid
 
 _MAX_ENDED = 100
+_MAX_RELOADS = 8  # Each holds a thread of the port's until it is done, and requests need those, too.
 _PATIENCE, _LAST = 5, 19  # Niceness: a model that is loaded while others answer can wait, for requests come first.
 log = logging.getLogger(__name__)
 
@@ -125,12 +126,14 @@ class ModelManager:
         wanted is taken out of use.
 
         Raises:
-            ServingError: a model can't be found or loaded, a label names a version that isn't served, or time is up.
+            ServingError: a model can't be found or loaded, a label names a version that isn't served, time is up, or too many wait.
         """
         request = _Reload(configs)
         with self._lock:
             if self._is_closed:
                 raise _shutting_down()
+            if len(self._begun) + len(self._reloads) >= _MAX_RELOADS:
+                raise ServingError(StatusCode.RESOURCE_EXHAUSTED, f"{_MAX_RELOADS} reloads are waiting already. Try again later.")
             self._reloads.append(request)
         self._wake.set()
         if not request.done.wait(timeout_s):

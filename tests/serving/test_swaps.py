@@ -369,6 +369,26 @@ def test_a_reload_that_waits_when_the_server_stops_is_told(start, base_path, mon
     assert manager.served() == {}
 
 
+def test_reloads_that_wait_are_bounded_so_that_requests_have_threads(start, base_path, monkeypatch):
+    client = start(ModelConfig("tiny", base_path, VersionPolicy("specific", versions=(1,))), max_in_flight=2)
+    load, is_loading, may_end = client.server.models._load_model, threading.Event(), threading.Event()
+
+    def slow(*words):
+        is_loading.set()
+        assert may_end.wait(60)
+        return load(*words)
+
+    monkeypatch.setattr(client.server.models, "_load_model", slow)
+    calls = [client.models.HandleReloadConfigRequest.future(reload_of(base_path, 2)) for _ in range(60)]
+    assert is_loading.wait(20)
+    until(lambda: sum(call.done() for call in calls) == 60 - 8)
+    assert {call.exception().code() for call in calls if call.done()} == {StatusCode.RESOURCE_EXHAUSTED}
+    assert answering_version(client) == 1
+    may_end.set()
+    assert sum(call.exception() is None for call in calls) == 8
+    assert answering_version(client) == 2
+
+
 def test_a_model_that_is_left_out_of_a_reload_is_gone_and_a_new_one_there(start, base_path):
     shutil.copytree(base_path, base_path.parent / "other")
     client = start(ModelConfig("tiny", base_path))
