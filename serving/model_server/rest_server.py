@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from google.protobuf import json_format
@@ -48,12 +49,17 @@ def answer(front: Front, method: str, path: str, body: bytes | bytearray, deadli
             f"{method} {path[:200]} isn't a request this server knows. See /v1/models/NAME, :predict, :classify, :regress, /metadata."
         )
     version = int(found["version"]) if found["version"] else None
-    target = Target(found["name"], version, found["label"] or "")
+    target = Target(_decoded(found["name"]), version, _decoded(found["label"] or ""))
     if verb == "/metadata":
         return _json(metadata_of(front, target, [SIGNATURE_DEF]))
     if verb == "":
         return _json(status_of(front, target))
     return _predict(front, target, body, deadline_s) if verb == ":predict" else _infer(front, target, verb, body, deadline_s)
+
+
+def _decoded(name: str) -> str:
+    """Returns a part of a path as it is meant: clients write what a path can't hold, such as a space, as %20."""
+    return unquote(name, errors="replace")
 
 
 def _json(message: Any) -> bytes:
@@ -104,7 +110,7 @@ class _Models(WorkHandler):
     def log_fields(self) -> dict[str, str]:
         path = self.request.path
         route = _ROUTE.fullmatch(path)
-        return {"api": _api(self.request.method or "", path), "model": route["name"][:200] if route else ""}
+        return {"api": _api(self.request.method or "", path), "model": _decoded(route["name"])[:200] if route else ""}
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Keeps the form for what the HTTP library refuses by itself, such as a method."""

@@ -134,6 +134,16 @@ def test_keys_and_certificates_that_cant_be_used_are_refused_by_the_name_of_thei
     assert "\n" not in str(caught.value)
 
 
+def test_a_model_is_found_by_any_name_it_may_have(start, base_path):
+    client = start(ModelConfig("my shop ü%", base_path, labels={"blue, green": 2}))
+    assert client.predict.Predict(asked(name="my shop ü%", x=ROWS, label="blue, green")).model_spec.version.value == 2
+    for path in ("/v1/models/my%20shop%20%C3%BC%25", "/v1/models/my%20shop%20%C3%BC%25/labels/blue%2C%20green"):
+        assert client.http(f"{path}:predict", {"instances": ROWS.tolist()})[0] == 200
+        assert client.http(f"{path}/metadata")[0] == 200
+    assert client.http("/v1/models/my%20shop")[0] == 404
+    assert client.http("/v1/models/%FF%00%2F:predict", {})[0] == 404
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_a_busy_port_is_refused_before_grpc_writes_about_it(capfd, host):
     try:
