@@ -13,10 +13,10 @@ from grpc import StatusCode
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from serving.addresses import cant_listen
 from serving.header_text import header_text
 from serving.request_log import REQUEST_ID, request_id
 from serving.request_watch import RequestWatch, failure
-from serving.status import ServingError
 
 _SPARE_THREADS = 16
 _CALLS_A_THREAD = 8  # One is being read or answered, the others wait with nothing but their headers read.
@@ -128,9 +128,7 @@ class GrpcPort:
         try:
             self.port = self._server.add_secure_port(address, credentials) if credentials else self._server.add_insecure_port(address)
         except RuntimeError:
-            raise ServingError(
-                StatusCode.UNAVAILABLE, f"{address}: the port can't be used. Free it, or name another with {option}."
-            ) from None
+            raise cant_listen(address, OSError("gRPC doesn't say why"), option) from None
 
     def start(self) -> None:
         """Answers from now on, and says so to health checks."""
@@ -151,11 +149,11 @@ class GrpcPort:
 def _check_free(address: str, option: str) -> None:
     """Refuses an address that no socket can have: gRPC would write lines of its own about it first."""
     host, _, port = address.rpartition(":")
-    why = ""
     try:
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        found, why = [], getattr(error, "strerror", None) or str(error)
+        raise cant_listen(address, error, option) from None
+    why = OSError("it has no address")
     for family, kind, protocol, _, place in found:
         try:
             with socket.socket(family, kind, protocol) as one:
@@ -163,5 +161,5 @@ def _check_free(address: str, option: str) -> None:
                 one.bind(place)
             return  # One address of a name's several is enough for gRPC.
         except OSError as error:
-            why = error.strerror or str(error)
-    raise ServingError(StatusCode.UNAVAILABLE, f"{address}: the port can't be used: {why}. Free it, or name another with {option}.")
+            why = error
+    raise cant_listen(address, why, option)

@@ -20,12 +20,13 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from schemas.errors import SettingsError
+from serving.addresses import bracketed, cant_listen
 from serving.bounded_connections import BoundedConnections, ErrorBody
 from serving.http_pages import JSON
 from serving.open_requests import OpenRequests
 from serving.request_log import REQUEST_ID, request_id
 from serving.request_watch import RequestWatch, failure
-from serving.status import METHOD_NOT_ALLOWED, TOO_LARGE, ServingError, http_status
+from serving.status import METHOD_NOT_ALLOWED, TOO_LARGE, ServingError, http_status, invalid
 
 _IDLE_S = 60.0
 _SEND_S = 120.0
@@ -115,13 +116,16 @@ class WorkHandler(RequestHandler, ABC):
         """Returns what the log's line says of the request."""
 
     def prepare(self) -> None:
-        """Refuses a body that says it is too large."""
+        """Refuses a body that says it is too large, or packed."""
         self.request.connection.set_max_body_size(_UNBOUNDED)  # type: ignore[union-attr]  # It is counted here, where a refusal has a form.
         self.bounds.open.add(self)
         length = self.request.headers.get("Content-Length", "0")
         # A number of more digits than any size has isn't turned into one: Python refuses that.
         if length.isdecimal() and (len(length) > _MAX_DIGITS or int(length) > self.bounds.max_bytes):
             self.refuse(self._too_large())
+        coding = self.request.headers.get("Content-Encoding", "identity").lower()
+        if coding != "identity":
+            self.refuse(invalid(f"Content-Encoding {coding[:50]!r} isn't read here. Send the body as it is."))
 
     def data_received(self, chunk: bytes) -> None:
         """Collects the body, or refuses it."""
@@ -278,12 +282,9 @@ class HttpPort:
         self._application = Application(list(routes), log_function=lambda handler: None, default_host=None)
         try:
             self._sockets = bind_sockets(port, host, family=socket.AF_UNSPEC)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             bounds.executor.shutdown(wait=False)
-            raise ServingError(
-                StatusCode.UNAVAILABLE,
-                f"{host}:{port}: the port can't be used: {error.strerror}. Free it, or name another with {option}.",
-            ) from None
+            raise cant_listen(f"{bracketed(host)}:{port}", error, option) from None
         self.port = int(self._sockets[0].getsockname()[1])
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_ready = threading.Event()

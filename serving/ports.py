@@ -5,17 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from serving.addresses import bracketed
 from serving.grpc_calls import GrpcPort
 from serving.http_port import HttpPort
-
-
-def bracketed(host: str) -> str:
-    """Returns a host as it stands before a port.
-
-    >>> bracketed("::1"), bracketed("127.0.0.1")
-    ('[::1]', '127.0.0.1')
-    """
-    return f"[{host}]" if ":" in host else host
 
 
 class Ports:

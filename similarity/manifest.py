@@ -95,6 +95,8 @@ def read_manifest(folder: Path) -> IndexManifest:
         row = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NeighbourIndexError(f"{path}: there is no such file, so {folder} isn't an index. Name the folder of a built one.") from None
+    except OSError as error:
+        raise NeighbourIndexError(f"{path}: can't be read: {error.strerror}. Name the folder of a built index.") from None
     except ValueError:
         raise NeighbourIndexError(f"{path}: this isn't JSON. Build the index again, or copy it again.") from None
     found = row.get("format_version") if isinstance(row, dict) else None

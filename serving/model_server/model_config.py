@@ -72,7 +72,7 @@ def check_configs(configs: Sequence[ModelConfig]) -> None:
     names: set[str] = set()
     for config in configs:
         if not _is_name(config.name):
-            raise invalid(f"model_config_list: name {config.name[:_MAX_NAME]!r} isn't one a request can hold. {_NAME}")
+            raise invalid(f"model name {config.name[:_MAX_NAME]!r} isn't one a request can hold. {_NAME}")
         if config.name in names:
             raise invalid(f"model_config_list: {config.name!r} is listed twice. Give each model its own name.")
         names.add(config.name)

@@ -14,6 +14,7 @@ from grpc import StatusCode
 
 from schemas.errors import SettingsError
 from schemas.settings import ServingSettings
+from serving.addresses import bracketed
 from serving.http_port import http_bounds
 from serving.in_flight import InFlight
 from serving.model_server.batching import Batcher
@@ -27,7 +28,7 @@ from serving.model_server.rest_server import error_body, rest_port
 from serving.model_server.saved_model import SavedModel, Threads
 from serving.model_server.versions import RetryPolicy
 from serving.model_server.warmup import warm_up
-from serving.ports import Ports, bracketed
+from serving.ports import Ports
 from serving.request_log import RequestLog
 from serving.request_watch import RequestWatch
 from serving.status import ServingError
@@ -191,7 +192,7 @@ class ModelServer:
 
     def _config_reader(self) -> Callable[[], Sequence[ModelConfig] | None] | None:
         path = self._options.model_config_file
-        if path is None:
+        if path is None or not self._options.model_config_file_poll_wait_seconds:
             return None
         before = path.read_bytes()
 

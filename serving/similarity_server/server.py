@@ -7,10 +7,11 @@ from pathlib import Path
 
 from schemas.errors import SettingsError
 from schemas.settings import SimilarSettings
+from serving.addresses import bracketed
 from serving.grpc_calls import GrpcPort
 from serving.http_port import http_bounds
 from serving.in_flight import InFlight
-from serving.ports import Ports, bracketed
+from serving.ports import Ports
 from serving.request_log import RequestLog
 from serving.request_watch import RequestWatch
 from serving.similarity_server.answers import Answers, Bounds

@@ -1,5 +1,6 @@
 """Reads TensorFlow Serving's own configuration files, and refuses what can't be used with the place and the way out."""
 
+import os
 import socket
 import threading
 
@@ -184,9 +185,28 @@ def test_a_server_that_cant_start_gives_its_ports_back(base_path):
 
 @pytest.mark.parametrize("host", ["x y", ""])
 def test_a_host_that_isnt_there_is_refused(capfd, host):
-    with pytest.raises(ServingError, match=f"^{host}:0: the port can't be used: "):
+    with pytest.raises(ServingError, match=f"^{host}:0: the port can't be used: .*. Name an address of this machine with --host.$"):
         GrpcPort([], lambda server: None, f"{host}:0", 1, 1_000)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "ü:x", "a..b", "192.0.2.1"])
+@pytest.mark.filterwarnings(
+    "ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning"
+)  # Tornado leaves what it couldn't bind unclosed.
+def test_a_server_says_that_its_host_is_no_address_of_the_machine(base_path, host):
+    with pytest.raises(ServingError, match="the port can't be used: .*. Name an address of this machine with --host.$"):
+        ModelServer(ServerOptions(models=(ModelConfig("tiny", base_path),), host=host, port=0, rest_api_port=0))
+
+
+@pytest.mark.timeout(60)
+def test_a_configuration_file_may_be_a_pipe_where_nobody_looks_again(start, base_path, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    text = f'model_config_list {{ config {{ name: "tiny" base_path: "{base_path}" }} }}'
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text,))
+    writer.start()
+    assert start(model_config_file=tmp_path / "pipe").server.models.served() == {"tiny": [2]}
+    writer.join()
 
 
 def test_a_key_of_another_certificate_is_refused(start, base_path, file):

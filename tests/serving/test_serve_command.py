@@ -192,6 +192,7 @@ def test_a_model_that_is_being_loaded_when_the_grace_ends_doesnt_keep_the_progra
         (["--set", "serving.log_requests=some"], 2, "Known: all, errors, none"),
         (["--model-config-file", "b", "--model-name", "c"], 2, "b: a configuration file names the models itself."),
         (["--set", "serving.model_config_file=b", "--model-name", "c"], 2, "Put the name there, and leave out --model-name."),
+        (["--model-base-path", "EMPTY", "--model-name", "a/b"], 1, "model name 'a/b' isn't one a request can hold. Use 1 to 200 letters"),
         (["--model-base-path", "NOWHERE"], 1, "the model's folder can't be read: No such file"),
         (["--model-config-file", "NOWHERE"], 2, "can't be read: No such file"),
         (["--model-base-path", "EMPTY"], 1, "there is no folder of a version. Found: none"),

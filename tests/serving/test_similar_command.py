@@ -99,6 +99,11 @@ def test_blas_has_one_thread_unless_the_user_says_otherwise(environment, threads
         (["--index", "DIR", "--config", "b"], 2, "say once what to serve"),
         (["--index", "DIR"], 2, "--index needs --folder"),
         (["--index", "DIR", "--folder", "DIR/state"], 1, "isn't an index. Name the folder of a built one."),
+        (
+            ["--index", "DIR/file", "--folder", "DIR/state"],
+            1,
+            "file/manifest.json: can't be read: Not a directory. Name the folder of a built",
+        ),
         (["--set", "push.folder=DIR"], 1, "nothing is live here"),
         (["--index", "BUILT", "--folder", "DIR/state", "--model-server", "http://x"], 2, "Add --model-name."),
         (["--index", "BUILT", "--folder", "DIR/state", "--model-server", "x y", "--model-name", "n"], 2, "'x y' isn't an address."),
@@ -106,6 +111,7 @@ def test_blas_has_one_thread_unless_the_user_says_otherwise(environment, threads
 )
 def test_what_cant_be_served_is_refused_in_one_line(tmp_path, capsys, words, code, message):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "file").touch()
     if "BUILT" in words:
         write_built(tmp_path / "built", 20)
     given = [word.replace("DIR", str(tmp_path / "empty")).replace("BUILT", str(tmp_path / "built")) for word in words]
