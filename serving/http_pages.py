@@ -11,7 +11,7 @@ from tornado.web import RequestHandler, stream_request_body
 from serving.bounded_connections import ErrorBody
 from serving.request_log import REQUEST_ID, request_id
 from serving.request_watch import RequestWatch
-from serving.status import http_status
+from serving.status import METHOD_NOT_ALLOWED, http_status
 
 JSON = "application/json"
 UNKNOWN_API = "unknown"  # What a path is counted under that clients made up: they mustn't fill the memory.
@@ -23,16 +23,28 @@ class Page(RequestHandler):
     Args:
         content_type: of the page.
         page: makes it.
+        error_body: makes the body of the refusal of any method but GET.
     """
 
-    def initialize(self, content_type: str, page: Callable[[], bytes]) -> None:
+    def initialize(self, content_type: str, page: Callable[[], bytes], error_body: ErrorBody) -> None:
         """Takes what the class says."""
-        self._content_type, self._page = content_type, page
+        self._content_type, self._page, self._error_body = content_type, page, error_body
 
     def get(self) -> None:
         """Answers."""
         self.set_header("Content-Type", self._content_type)
         self.finish(self._page())
+
+    def _refuse(self) -> None:
+        identifier = request_id(self.request.headers.get(REQUEST_ID))
+        self.set_status(METHOD_NOT_ALLOWED)
+        self.set_header("Allow", "GET")
+        self.set_header("Content-Type", JSON)
+        self.set_header(REQUEST_ID, identifier)
+        message = f"{self.request.method} {self.request.path[:200]}: this takes GET."
+        self.finish(self._error_body(StatusCode.UNIMPLEMENTED, message, identifier))
+
+    head = post = put = patch = delete = options = _refuse
 
 
 @stream_request_body

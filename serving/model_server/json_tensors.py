@@ -34,11 +34,21 @@ def parsed(body: bytes | bytearray) -> dict[str, Any]:
     """
     try:
         found = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"body: this isn't JSON: {error}. Send an object with instances, inputs or examples.") from None
+    except json.JSONDecodeError as error:
+        raise _no_json(str(error)) from None
+    except UnicodeDecodeError:
+        raise _no_json("it isn't Unicode") from None
+    except ValueError:  # Python reads no number of thousands of digits.
+        raise _no_json("a number has too many digits") from None
+    except RecursionError:
+        raise _no_json("lists or objects are nested too deep") from None
     if not isinstance(found, dict):
         raise invalid(f"body: found {_kind(found)}, expected an object with instances, inputs or examples.")
     return found
+
+
+def _no_json(why: str) -> ServingError:
+    return invalid(f"body: this isn't JSON: {why}. Send an object with instances, inputs or examples.")
 
 
 def signature_name(request: Mapping[str, Any]) -> str:

@@ -134,7 +134,9 @@ def rest_port(front: Front, bounds: HttpBounds, host: str, port: int, metrics_pa
         ServingError: UNAVAILABLE: the port can't be used.
     """
     metrics: list[Any] = (
-        [(re.escape(metrics_path), Page, {"content_type": CONTENT_TYPE, "page": front.metrics.page})] if metrics_path else []
+        [(re.escape(metrics_path), Page, {"content_type": CONTENT_TYPE, "page": front.metrics.page, "error_body": error_body})]
+        if metrics_path
+        else []
     )
     routes = [
         *metrics,

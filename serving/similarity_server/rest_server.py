@@ -120,9 +120,14 @@ def rest_port(
     described = orjson.dumps(document(ROUTES))
     routes = [
         *((re.escape(path), _Methods, {"bounds": bounds, "methods": methods}) for path in methods),
-        (re.escape(DOCUMENT), Page, {"content_type": JSON, "page": lambda: described}),
-        (re.escape(HEALTH), Page, {"content_type": JSON, "page": lambda: b'{"status": "SERVING"}'}),
-        (re.escape(PATH), Page, {"content_type": CONTENT_TYPE, "page": metrics.page}),
+        *(
+            (re.escape(path), Page, {"content_type": content_type, "page": page, "error_body": error_body})
+            for path, content_type, page in (
+                (DOCUMENT, JSON, lambda: described),
+                (HEALTH, JSON, lambda: b'{"status": "SERVING"}'),
+                (PATH, CONTENT_TYPE, metrics.page),
+            )
+        ),
         (
             r".*",
             NoSuchPath,

@@ -1,6 +1,7 @@
 """What clients of TensorFlow Serving rely on, over gRPC with the generated stubs and over REST, against a running server."""
 
 import base64
+import gzip
 import http.client
 import json
 import threading
@@ -336,7 +337,9 @@ def test_status_and_metadata_have_tensorflow_servings_shape(client):
         ("/v1/models/other:predict", {"instances": [1]}, 404, "'other' isn't served"),
         ("/v1/models/tiny/versions/7", None, 404, "version 7"),
         ("/v1/models/tiny:predict", b"{", 400, "this isn't JSON"),
-        ("/v1/models/tiny:predict", b"[" * 100_000, 400, "this isn't JSON"),
+        ("/v1/models/tiny:predict", b"[" * 100_000, 400, "this isn't JSON: lists or objects are nested too deep. Send"),
+        ("/v1/models/tiny:predict", b'{"a": ' + b"9" * 5_000 + b"}", 400, "this isn't JSON: a number has too many digits. Send"),
+        ("/v1/models/tiny:predict", b"\x1f\x8b\x08", 400, "this isn't JSON: it isn't Unicode. Send"),
         ("/v1/models/tiny:predict", [], 400, "found a list"),
         ("/v1/models/tiny:predict", {}, 400, "either instances (rows) or inputs (columns)"),
         ("/v1/models/tiny:predict", {"instances": [1], "inputs": 1}, 400, "either instances"),
@@ -371,6 +374,18 @@ def test_a_chunked_body_is_read_and_bounded(client):
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     headers = {"Transfer-Encoding": "chunked"}
     assert client.http("/v1/models/tiny:predict", chunked, headers)[0] == 200
+
+
+def test_a_packed_body_is_refused(client):
+    packed = gzip.compress(b'{"instances": [[1, 2]]}')
+    status, found = client.http("/v1/models/tiny:predict", packed, {"Content-Encoding": "gzip"})
+    assert (status, found["error"]) == (400, "Content-Encoding 'gzip' isn't read here. Send the body as it is.")
+    assert client.http("/v1/models/tiny:predict", {"instances": [[1, 2]]}, {"Content-Encoding": "identity"})[0] == 200
+
+
+def test_a_page_is_only_read_and_says_so_in_the_form_of_the_api(client):
+    status, found = client.http("/monitoring/prometheus/metrics", b"x")
+    assert (status, found) == (405, {"error": "POST /monitoring/prometheus/metrics: this takes GET."})
 
 
 def test_rest_refuses_what_is_too_much_at_a_time_and_keeps_request_ids(client):

@@ -396,6 +396,9 @@ def test_health_reflection_and_metrics_are_those_of_the_standard(still):
     (listed,) = reflection_pb2_grpc.ServerReflectionStub(still.grpc.channel).ServerReflectionInfo(asked, timeout=10)
     assert SERVICE in {one.name for one in listed.list_services_response.service}
     assert still.rest.raw("GET", "/healthz")[:2] == (200, {"status": "SERVING"})
+    for path in ("/healthz", "/metrics", "/openapi.json"):
+        status, found, headers = still.rest.raw("DELETE", path)
+        assert (status, found["error"]["status"], headers["Allow"]) == (405, "UNIMPLEMENTED", "GET")
     still.grpc.ask("Search", {"product_id": "p1"})
     assert still.rest.raw("GET", "/made-up")[0] == 404
     page = still.rest.raw("GET", "/metrics")[1]
