@@ -14,6 +14,7 @@ from schemas.errors import NeighbourIndexError
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 MANIFEST = "manifest.json"
+_END_OF_VERSIONS = 2**63  # As messages hold them.
 _BLOCK_BYTES = 1 << 20
 
 
@@ -104,6 +105,11 @@ def read_manifest(folder: Path) -> IndexManifest:
         known = " and ".join(map(str, READABLE_VERSIONS))
         raise NeighbourIndexError(
             f"{path}: format_version is {found!r}, this release reads {known}. Build the index again, or use the release that wrote it."
+        )
+    version = row.get("version", 0)
+    if type(version) is not int or not 0 <= version < _END_OF_VERSIONS:
+        raise NeighbourIndexError(
+            f"{path}: version is {repr(version)[:100]}, expected a whole number. Build the index again, or copy it again."
         )
     absent = _ABSENT_IN_1 if found == 1 else {}
     try:

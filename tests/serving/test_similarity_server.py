@@ -570,7 +570,12 @@ def test_a_push_that_cant_be_taken_leaves_the_old_index_in_use(serve, tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("{", "this can't be read"),
+        ("{", "this can't be read: found something else than a JSON object"),
+        ("[" * 100_000, "this can't be read: found something else"),
+        (" " * 1_000_001, "this can't be read: found something else"),
+        ('{"name": "shop", "version": 99999999999999999999, "index": "a"}', "version is 99999999999999999999, expected a whole number"),
+        ('{"name": "shop", "version": true, "index": "a"}', "version is True, expected a whole number"),
+        ('{"name": "shop", "version": 7, "index": null}', "name and index are 'shop' and None, expected texts"),
         ('{"name": "shop", "version": 7, "index": "../../etc"}', "leads out of the folder"),
         ('{"name": "shop", "version": 7, "index": "/etc"}', "leads out of the folder"),
         ('{"name": "shop", "version": 9, "index": "indexes/shop/7"}', "the index says version 7, live.json says 9"),

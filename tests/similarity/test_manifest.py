@@ -47,6 +47,14 @@ def test_another_format_version_is_refused(folder):
         load_index(folder)
 
 
+@pytest.mark.parametrize("version", [2**63, -1, 7.5, "7", None, True])
+def test_a_version_that_no_message_can_hold_is_refused(folder, version):
+    row = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(row | {"version": version}))
+    with pytest.raises(NeighbourIndexError, match=f"version is {version!r}, expected a whole number"):
+        load_index(folder)
+
+
 def test_a_file_that_nobody_wrote_is_refused(folder):
     (folder / "scann_docids.pkl").write_bytes(b"x")
     with pytest.raises(NeighbourIndexError, match="scann_docids.pkl isn't in the manifest"):
