@@ -45,7 +45,7 @@ class ChangeLog:
                 what the last frame came to.
         """
         if self.broken:
-            raise IndexWriteError(f"{self.path}: an earlier write failed ({self.broken}). Open the index again.")
+            raise IndexWriteError(self.why_broken())
         try:
             _write(self._file, _frame(self.next_sequence, changes))
             os.fsync(self._file)
@@ -54,6 +54,10 @@ class ChangeLog:
             raise IndexWriteError(f"{self.path}: the changes can't be kept: {error}. Make room, then open the index again.") from None
         self.next_sequence += len(changes)
         return self.next_sequence - 1
+
+    def why_broken(self) -> str:
+        """Returns why nothing more is taken; empty where all is well."""
+        return f"{self.path}: an earlier write failed ({self.broken}). Open the index again." if self.broken else ""
 
     def close(self) -> None:
         """Closes the file; what was appended is on disk already."""

@@ -43,7 +43,7 @@ class LiveStatus:
         num_gone: products of the built index that are deleted, or replaced by a changed one.
         log_bytes: of the changes that aren't in the built index yet.
         compacting: whether they are being folded in.
-        last_error: why that failed the last time; empty where it didn't.
+        last_error: why that failed the last time, or why no more changes are taken; empty where all is well.
     """
 
     manifest: IndexManifest
@@ -267,7 +267,7 @@ class LiveIndex:
             num_gone=now.recent.built_gone,
             log_bytes=self._folder.log_bytes(pointer.first_log),
             compacting=self._compact_lock.locked(),
-            last_error=self._last_error,
+            last_error=self._last_error or self._log.why_broken(),
         )
 
     def compact(self) -> None:
@@ -399,7 +399,7 @@ class LiveIndex:
     def _rotate(self) -> _Rotated:
         """Starts a new log, so that those before it stay as they are."""
         if self._log.broken:
-            raise NeighbourIndexError(f"{self._log.path}: an earlier write failed ({self._log.broken}). Open the index again.")
+            raise NeighbourIndexError(self._log.why_broken())
         number = self._folder.next_number()
         logs = self._folder.logs_from(self._pointer.first_log)
         new_log = create_log(self._folder.log(number), self._moment.index.products.dimension, self._log.next_sequence)

@@ -64,7 +64,7 @@ class _IndexNumbers:
             ("gone", "Products of the built index that are deleted or replaced.", found.num_gone),
             ("log_bytes", "Of the changes that aren't in the built index yet.", found.log_bytes),
             ("sequence", "Number of the last change.", found.sequence),
-            ("failed", "1 where the last compaction failed.", bool(found.last_error)),
+            ("failed", "1 where the last compaction or write failed.", bool(found.last_error)),
         )
         for name, says, value in rows:
             yield GaugeMetricFamily(f"aisle_similarity_index_{name}", says, float(value))

@@ -241,6 +241,7 @@ def test_a_full_disk_is_said_and_what_was_acknowledged_stays(live, tmp_path, mon
     with pytest.raises(NeighbourIndexError, match="an earlier write failed"):
         live.apply([upsert("later", 3)])
     assert live.find("lost") is None
+    assert "an earlier write failed ([Errno 28] No space left on device). Open the index again." in live.status().last_error
     live = reopened(live, tmp_path / "live")
     assert live.find("kept") is not None
     assert live.apply([upsert("later", 3)]) == 2
