@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -16,6 +17,7 @@ from serving.similarity_server.similarity_pb2_grpc import SimilarityStub
 from serving.status import ServingError
 
 _AGAIN_S = 1.0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,13 @@ class Placement:
     Attributes:
         by_node: number of the shard by node id; that of products at no node by an empty one, where a shard holds them.
         num_nodes: of the taxonomy.
+        version: that all shards have; 0 where they have several.
         looked_s: when the shards were asked, by the monotonic clock.
     """
 
     by_node: Mapping[str, int]
     num_nodes: int
+    version: int
     looked_s: float
 
 
@@ -51,7 +55,7 @@ class Shards:
             for address in addresses
         ]
         self._stubs = [SimilarityStub(channel) for channel in self._channels]
-        self._lock = threading.Lock()
+        self._lock, self._is_asking = threading.Lock(), threading.Lock()
         self._placement: Placement | None = None
 
     def __len__(self) -> int:
@@ -80,7 +84,29 @@ class Shards:
                 errors.append(self._refusal(number, error))
         if errors:
             raise errors[0]
+        for answer in found.values():
+            self._heed(answer)
         return found
+
+    def _heed(self, answer: Any) -> None:
+        """Has the shards asked anew, behind the back of requests, where an answer is of a version whose taxonomy may have moved nodes."""
+        known = self._placement
+        version = answer.responses[0].version if isinstance(answer, messages.BatchSearchResponse) else answer.version
+        if known is None or known.version == version or time.monotonic() < known.looked_s + _AGAIN_S:
+            return
+        if self._is_asking.acquire(blocking=False):
+            threading.Thread(target=self._place_again, name="placement", daemon=True).start()
+
+    def _place_again(self) -> None:
+        try:
+            with self._lock:
+                self._placement = self._placed(None)
+        except (ServingError, ValueError) as error:  # While they are swapped, a node may be in two, or in none; or all is closed by now.
+            log.warning("placement kept reason=%s", error)
+            with self._lock:
+                self._placement = replace(self._placement, looked_s=time.monotonic()) if self._placement else None
+        finally:
+            self._is_asking.release()
 
     def ask_all(self, method: str, request: Any, deadline_s: float | None) -> dict[int, Any]:
         """Returns the answers of every shard to the same request."""
@@ -120,7 +146,8 @@ class Shards:
             raise _wrong(
                 f"the shards hold {len(by_node.keys() - {''})} of the taxonomy's {num_nodes} nodes. Start one for the others, too."
             )
-        return Placement(by_node, num_nodes, time.monotonic())
+        versions = {status.version for status in found.values()}
+        return Placement(by_node, num_nodes, versions.pop() if len(versions) == 1 else 0, time.monotonic())
 
 
 def _is_to_ask(known: Placement, unknown: str | None) -> bool:

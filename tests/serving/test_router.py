@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,8 +26,11 @@ from serving.similarity_server.similarity_pb2_grpc import SimilarityStub
 from serving.status import ServingError
 from similarity.changes import Delete, Move, Upsert
 from similarity.live_index import LiveIndex
+from similarity.planner import build_index, save_index
 from similarity.product_columns import ProductFilter
+from similarity.vectors import in_tree_order
 from tests.serving.test_similarity_server import push
+from tests.serving.test_swaps import until
 from tests.similarity.catalogue import DIMENSION, small_catalogue, write_built
 from tests.support.certificates import certified, quoted
 
@@ -264,6 +268,30 @@ def test_while_shards_have_two_versions_nothing_is_put_together_from_both(shard,
     assert stub.Status(messages.StatusRequest(), timeout=10).last_error == "the shards have the versions 7, 8"
     one.index.refresh()
     assert stub.Search(everything, timeout=10).version == 8
+
+
+def test_a_node_that_a_push_moves_to_another_shard_is_soon_asked_for_there(shard, route, tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.similarity_server.shards._AGAIN_S", 0.1)
+    push_over_all_nodes(tmp_path, 7)
+    one, other = shard(0, "n0", with_rest=True), shard(1, "n4")
+    stub = route(one.grpc_address, other.grpc_address)
+    request = messages.SearchRequest(vector=messages.Vector(values=[1.0] * DIMENSION), k=60, node_id="n6")
+    assert stub.Search(request, timeout=10).version == 7
+    push_over_all_nodes(tmp_path, 8)
+    order, ends = ["n0", "n1", "n2", "n3", "n6", "n4", "n5"], (5, 3, 3, 4, 5, 7, 7)  # n6 is a child of n0 now, no longer of n4.
+    before = small_catalogue(60)
+    names = before.nodes_of(np.arange(60)).tolist()
+    names[:3] = ["n6"] * 3
+    numbers = np.array([order.index(name) if name else -1 for name in names])
+    products = in_tree_order(before.vectors, list(before.product_ids), numbers, order, ends, before.columns)
+    shutil.rmtree(tmp_path / "indexes" / "shop" / "8-all")
+    save_index(tmp_path / "indexes" / "shop" / "8-all", build_index(products, 10**6, 10, 0.9, 0), "model-8", "tree", 8)
+    for server in (one, other):
+        server.index.refresh()
+        assert server.version == 8
+    until(lambda: len(stub.Search(request, timeout=10).neighbours) == names.count("n6"))
+    moved = messages.MoveRequest(products=[messages.MovedProduct(product_id="p1", node_id="n6")])
+    assert stub.Move(moved, timeout=10).version == 8
 
 
 def test_shards_that_dont_make_a_whole_are_refused(shard, tmp_path):
