@@ -353,14 +353,26 @@ class LiveIndex:
             if group.version not in (None, now):
                 group.error = IndexSwappedError(f"the changes are for index {group.version}, index {now} is there. Make them for that one.")
         groups = [group for group in groups if group.error is None]
-        if not groups:
-            return
+        if groups:
+            try:
+                self._keep(groups)
+            except BaseException as error:
+                for group in groups:  # Nobody may take a group for kept that isn't.
+                    if not group.sequence and group.error is None:
+                        group.error = IndexWriteError(f"{self._folder.path}: the changes can't be kept: {error!r}. Open the index again.")
+                raise
+
+    def _keep(self, groups: Sequence[_Waiting]) -> None:
         changes = [change for group in groups for change in group.changes]
         first = self._log.next_sequence
         try:
             self._refuse_closed()
             self._log.append(changes)
         except NeighbourIndexError as error:
+            if len(groups) > 1 and not isinstance(error, IndexWriteError):  # Only together they are too many.
+                for group in groups:
+                    self._keep([group])
+                return
             for group in groups:
                 group.error = error
             return

@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -246,6 +247,37 @@ def test_a_full_disk_is_said_and_what_was_acknowledged_stays(live, tmp_path, mon
     assert live.find("kept") is not None
     assert live.apply([upsert("later", 3)]) == 2
     live.close()
+
+
+def applied_together(live, *groups):
+    """Returns what became of groups of changes that arrive while another is written."""
+    with ThreadPoolExecutor(len(groups)) as pool:
+        with live._commit_lock:
+            calls = [pool.submit(live.apply, group) for group in groups]
+            while len(live._queue) < len(groups):
+                time.sleep(0.001)
+        return [call.exception() or call.result() for call in calls]
+
+
+def test_groups_that_are_too_large_only_together_are_kept_one_by_one(live, tmp_path, monkeypatch):
+    small, large = [upsert("one", 1)], [upsert(f"many-{number}", number) for number in range(9)]
+    monkeypatch.setattr("similarity.change_log.MAX_FRAME_BYTES", 400)
+    one, many, other = applied_together(live, small, large, [upsert("other", 2)])
+    assert sorted([one, other]) == [1, 2]
+    assert "9 changes at once take" in str(many)
+    monkeypatch.undo()
+    live = reopened(live, tmp_path / "live")
+    assert [live.find(name) is not None for name in ("one", "other", "many-0")] == [True, True, False]
+    live.close()
+
+
+def test_no_group_is_taken_for_kept_when_writing_them_fails_in_any_way(live, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(live._recent, "take", fail)
+    found = applied_together(live, [upsert("one", 1)], [upsert("other", 2)])
+    assert sorted(type(one).__name__ for one in found) == ["IndexWriteError", "MemoryError"]
 
 
 def test_every_query_sees_whole_groups_while_changes_arrive(live):
