@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from schemas.errors import NeighbourIndexError
 from similarity.change_log import read_log, sync, write_history
 from similarity.changes import latest
 from similarity.child_process import child_main
@@ -45,11 +46,16 @@ def compact(built: Path, logs: Sequence[Path], target: Path, history: Path, min_
     again = build_index(products, manifest.exact_below, manifest.neighbours, min_recall, 0, manifest.storage, manifest.kind)
     partial = target.with_name(target.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
-    written = save_index(partial, again, manifest.model_sha256, manifest.taxonomy_sha256, manifest.version)
-    write_history(history, manifest.dimension, last.values())
-    for path in [*partial.rglob("*"), partial]:
-        sync(path)
-    partial.rename(target)
+    try:
+        written = save_index(partial, again, manifest.model_sha256, manifest.taxonomy_sha256, manifest.version)
+        write_history(history, manifest.dimension, last.values())
+        for path in [*partial.rglob("*"), partial]:
+            sync(path)
+        partial.rename(target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)  # They would keep the room that the log of changes needs.
+        history.unlink(missing_ok=True)
+        raise NeighbourIndexError(f"{target}: the new index can't be written: {error.strerror}. Make room.") from None
     sync(target.parent)
     return written
 

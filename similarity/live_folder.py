@@ -135,17 +135,37 @@ class LiveFolder:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def take_copy(self, source: Path, target: Path) -> None:
-        """Puts the files of a built index here, without copying them where the file system can; whole or not at all."""
+        """Puts the files of a built index here, without copying them where the file system can; whole or not at all.
+
+        Raises:
+            NeighbourIndexError: it can't be read, or there is no room; nothing is left of it.
+        """
         partial = target.with_name(target.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial, copy_function=_link_or_copy)
-        for path in [*partial.rglob("*"), partial]:
-            sync(path)
-        partial.rename(target)
+        try:
+            _take_all(source, partial)
+            for path in [*partial.rglob("*"), partial]:
+                sync(path)
+            partial.rename(target)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)  # It would keep the room that the log of changes needs.
+            raise NeighbourIndexError(
+                f"{target}: {source} can't be put here: {error.strerror}. Make room, and see that you may write here."
+            ) from None
         sync(self.path)
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def _take_all(source: Path, target: Path) -> None:
+    target.mkdir()
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir()
+        else:
+            _link_or_copy(path, place)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:

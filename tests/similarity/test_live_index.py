@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import NeighbourIndexError
 from similarity.changes import Delete, Move, Upsert
+from similarity.compaction import compact
 from similarity.exact_index import ExactIndex
 from similarity.live_index import LiveIndex
 from similarity.planner import build_index, save_index
@@ -247,6 +248,41 @@ def test_a_full_disk_is_said_and_what_was_acknowledged_stays(live, tmp_path, mon
     assert live.find("kept") is not None
     assert live.apply([upsert("later", 3)]) == 2
     live.close()
+
+
+@pytest.fixture
+def no_room(monkeypatch):
+    """A disk that takes no more files, though it takes folders."""
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr("similarity.live_folder.os.link", full)
+    monkeypatch.setattr("similarity.live_folder.shutil.copy2", full)
+    monkeypatch.setattr("similarity.compaction.save_index", full)
+
+
+def test_an_index_that_has_no_room_leaves_nothing_behind_and_says_so(live, no_room, tmp_path):
+    before = sorted(path.name for path in (tmp_path / "live").iterdir())
+    other = write_built(tmp_path / "other", 60, seed=1)
+    message = "base-00000002: .*other can't be put here: No space left on device. Make room, and see that you may write here."
+    with pytest.raises(NeighbourIndexError, match=message):
+        live.install(other)
+    with pytest.raises(NeighbourIndexError, match="can't be put here: No space left on device"):
+        LiveIndex.create(tmp_path / "new", other)
+    assert sorted(path.name for path in (tmp_path / "live").iterdir()) == before
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [".lock"]
+    assert live.apply([upsert("new", 1)]) == 1
+
+
+def test_a_compaction_that_has_no_room_leaves_nothing_behind_and_says_so(live, no_room, tmp_path):
+    live.apply([upsert("new", 1)])
+    folder = tmp_path / "live"
+    (log,) = folder.glob("changes-*")
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(NeighbourIndexError, match="base-00000009: the new index can't be written: No space left on device. Make room."):
+        compact(folder / "base-00000001", [log], folder / "base-00000009", folder / "history-00000009.log", 0.0)
+    assert sorted(path.name for path in folder.iterdir()) == before
 
 
 def applied_together(live, *groups):
