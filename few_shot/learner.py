@@ -41,7 +41,8 @@ _JUDGED_LATE = (SEEN, ANSWERS)
 # Answers move trusts in part as well until then.
 _CONFIRMED_AT = 100
 _UNSEEN_MARGIN = -1.5
-_MANY = 3_000
+# From so many answers on a model learnt from two thirds of them judges trusts as well as one learnt from more.
+_MANY, _FOLDS_OF_MANY = 3_000, 3
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class FewShotParameters:
         node_text_weight: of the path and the name of a node as if they were answered products.
         regression_steps: of L-BFGS at most.
         expert_passes: over the answers. With some answers, but fewer than 3,000, half of both: as good, and quicker.
-        folds: of near-duplicate groups, for evidence that hasn't seen the answer it is judged by.
+        folds: of near-duplicate groups, for evidence that hasn't seen the answer it is judged by. From 3,000 answers on three at most.
         max_stack_scores: answers times classes that the trusts are fitted on at most.
         balance: 0 weighs answers alike, 1 nodes alike, when trusts are fitted.
         expert_scale: margins are this much shorter than log-probabilities.
@@ -69,10 +70,10 @@ class FewShotParameters:
     """
 
     penalty: float = 0.03
-    node_text_weight: float = 0.1
+    node_text_weight: float = 0.3
     regression_steps: int = 30
     expert_passes: int = 10
-    folds: int = 3
+    folds: int = 5
     max_stack_scores: int = 2_000_000
     balance: float = 0.35
     expert_scale: float = 4.0
@@ -254,20 +255,21 @@ class _Learner:
         different = np.sort(np.unique(groups, return_index=True)[1])
         start = self.starts(len(different))
         counts = np.bincount(classes, minlength=self.num_classes)
-        folds = _folds(groups, self.parameters.folds)
+        num_folds = self.parameters.folds if len(rows) < _MANY else min(self.parameters.folds, _FOLDS_OF_MANY)
+        folds = _folds(groups, num_folds)
         if (counts > 0).sum() < 2:
             return start, self.no_opinions()
-        per_fold = max(1, self.parameters.max_stack_scores // (self.num_classes * self.parameters.folds))
+        per_fold = max(1, self.parameters.max_stack_scores // (self.num_classes * num_folds))
         rng = np.random.default_rng(self.seed)
         stacked, judged_rows, answers, weights = [], [], [], []
         partial = no_partial_answers(self.num_classes) if partial is None else partial
-        open_folds = _folds(self.products.groups[partial.rows], self.parameters.folds)
-        for fold in range(self.parameters.folds):
+        open_folds = _folds(self.products.groups[partial.rows], num_folds)
+        for fold in range(num_folds):
             inside, outside = np.flatnonzero(folds != fold), different[folds[different] == fold]
             if not len(inside) or not len(outside):
                 continue
             judged = outside if len(outside) <= per_fold else np.sort(rng.choice(outside, per_fold, replace=False))
-            progress(f"few_shot fold={fold + 1} of={self.parameters.folds}")
+            progress(f"few_shot fold={fold + 1} of={num_folds}")
             learnt = self.learnt(rows[inside], classes[inside], partial.part(open_folds != fold))
             stacked.append(self.evidence(rows[judged], learnt))
             judged_rows.append(rows[judged])

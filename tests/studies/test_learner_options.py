@@ -19,7 +19,7 @@ def test_what_is_not_said_stays_as_it_ships():
         ("propagation", "--learner: propagation: '' must be a number from 0 up, as in propagation=0.0."),
         ("entropy_weight=nan", "'nan' must be a number"),
         ("entropy_weight=-1", "'-1' must be a number"),
-        ("folds=2.5", "'2.5' must be a whole number from 1 up, as in folds=3."),
+        ("folds=2.5", "'2.5' must be a whole number from 1 up, as in folds=5."),
     ],
 )
 def test_what_can_not_be_used_is_refused_with_the_way_out(text, message):
