@@ -65,7 +65,7 @@ class Products:
     """n products as the learner sees them.
 
     Attributes:
-        bag: float32 `[n, num_columns]`.
+        bag: float32 `[n, num_columns]`, the square roots of the weights of tokens and values.
         latent: float32 `[n, d]`.
         groups: `[n]`, equal for near-duplicates, which are never on both sides of a fold.
     """

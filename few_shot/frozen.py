@@ -15,7 +15,7 @@ from few_shot.evidence import LinearEvidence, NodeTexts, Products, RuleEvidence
 from few_shot.rule_evidence import NoRules, RuleReadings
 from schemas.errors import ModelError
 
-_FORMAT = 2
+_FORMAT = 3
 _RULES = ("embedding", "weights", "bias", "exclusive", "parents")
 
 

@@ -41,7 +41,8 @@ _SPACE_ROWS = 20_000
 class FewShot(EmbeddingNetwork):
     """Linear on the bag, on a latent space learnt from unlabelled products, and on what the rule_based head says.
 
-    The exclusive head has no gradients: `few_shot.learner` makes its tables, whatever the number of answers.
+    The exclusive head has no gradients: `few_shot.learner` makes its tables, whatever the number of answers. It reads the square roots of
+    the bag's weights, in which neither a rare word nor a short text outweighs all others; the latent space reads the weights.
     """
 
     def __init__(self, layout: Layout, tree: Tree, hyper: HyperParameters, rng: np.random.Generator) -> None:
@@ -61,6 +62,7 @@ class FewShot(EmbeddingNetwork):
         self._starts = [layout.num_columns + sum(sizes[:k]) for k in range(len(sizes))]
         num_columns, num_classes = layout.num_columns + sum(sizes), len(tree.exclusive)
         self._num_columns = num_columns
+        self._lengths = dict.fromkeys(layout.column_ranges(), 1.0)
         self._space = zeros((num_columns, hyper.latent_size), "space")
         self._on_bag = zeros((num_columns, num_classes), "on_bag")
         self._on_latent = zeros((hyper.latent_size + layout.num_numbers, num_classes), "on_latent")
@@ -75,18 +77,19 @@ class FewShot(EmbeddingNetwork):
         rules = self.rule_logits(self.hidden(embedding, training))
         if training:
             return NetworkOutputs(tf.zeros([tf.shape(rules)[0], len(self._tree.exclusive)]), rules, embedding)
-        latent = tf.concat([tf.math.l2_normalize(self._columns(self._space, bag, inputs), axis=1), inputs.numbers], 1)
-        exclusive = self._columns(self._on_bag, bag, inputs) + tf.matmul(latent, self._on_latent) + self._bias
+        latent = tf.concat([tf.math.l2_normalize(self._columns(self._space, bag, inputs, _CATEGORY_WEIGHT), axis=1), inputs.numbers], 1)
+        on_bag = self._columns(self._on_bag, bag.roots(), inputs, _CATEGORY_WEIGHT**0.5)
+        exclusive = on_bag + tf.matmul(latent, self._on_latent) + self._bias
         for k, found in enumerate([*self._reading(rules), *self._phrases(inputs.bag)]):
             exclusive += found * self._on_rules[:, k]
         return NetworkOutputs(exclusive, rules, latent)
 
-    def _columns(self, table: tf.Variable, bag: Bag, inputs: NetworkInputs) -> tf.Tensor:
-        """Returns the sum over a product's rows of a table, tokens and categories by weight."""
+    def _columns(self, table: tf.Variable, bag: Bag, inputs: NetworkInputs, category_weight: float) -> tf.Tensor:
+        """Returns the sum over a product's rows of a table, tokens by their weights and every category by one."""
         found = bag.sum(table)
         for k, start in enumerate(self._starts):
             ids = inputs.categories[:, k]
-            found += _CATEGORY_WEIGHT * embedded(table, tf.where(ids >= 0, ids + start, -1))
+            found += category_weight * embedded(table, tf.where(ids >= 0, ids + start, -1))
         return found
 
     def learn_answers(self, data: TrainingData, nodes: NodeBags | None, seed: int, progress: Callable[[str], None]) -> None:
@@ -112,15 +115,19 @@ class FewShot(EmbeddingNetwork):
         )
 
     def frozen(self, data: TrainingData, nodes: NodeBags | None, seed: int) -> FrozenFeatures:
-        """Returns what is known without answers; the latent space is learnt from these products and kept."""
-        self._space.assign(self._padded(latent_space(_of_distinct(self._widened(data), data.groups, seed), self._latent_size, seed)))
+        """Returns what is known without answers; latent space and ordinary lengths are learnt from these products and kept."""
+        distinct = _of_distinct(self._widened(data), data.groups, seed)
+        self._space.assign(self._padded(latent_space(distinct, self._latent_size, seed)))
+        self._lengths = {
+            name: _mean_length(distinct[:, part.start : part.stop].sqrt()) for name, part in self._layout.column_ranges().items()
+        }
         return self.described(data, nodes)
 
     def described(self, data: TrainingData, nodes: NodeBags | None) -> FrozenFeatures:
-        """Returns what is known of any products without answers, in the latent space there is."""
+        """Returns what is known of any products without answers, in the latent space and by the lengths there are."""
         nodes = nodes or no_node_texts(self._layout, len(self._tree.exclusive))
         bag, space = self._widened(data), self._space.numpy()
-        products = Products(bag, np.hstack([unit_rows(bag @ space), data.numbers]).astype(np.float32), data.groups)
+        products = Products(bag.sqrt(), np.hstack([unit_rows(bag @ space), data.numbers]).astype(np.float32), data.groups)
         texts = NodeTexts(
             self._node_latent(nodes.paths, nodes.path_numbers, space), self._node_latent(nodes.names, nodes.name_numbers, space)
         )
@@ -167,7 +174,7 @@ class FewShot(EmbeddingNetwork):
             if feature.tokens == CHARACTERS:
                 of_path *= _CHARACTERS_OF_PATH
             for what, bag, trust in (("path", nodes.paths, of_path), ("name", nodes.names, of_name)):
-                table = self._only(bag, columns) / feature.scale**2
+                table = self._only(bag, columns) / (feature.scale * self._lengths[feature.name])
                 known.append(LinearEvidence(f"{feature.name} ~ {what}", trust, on_bag=table))
         learnt = range(0, self._latent_size)
         spaces = [("latent", learnt, _LATENT)]
@@ -195,6 +202,12 @@ class FewShot(EmbeddingNetwork):
         ):
             variable.assign(value)
         self.trusts, self._opinions = model.trusts, model.opinions
+
+
+def _mean_length(rows: sp.csr_matrix) -> float:
+    """Returns the mean length of the rows that aren't zeros; 1 where all are."""
+    lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    return float(lengths[lengths > 0].mean()) if lengths.any() else 1.0
 
 
 def _only_dimensions(vectors: np.ndarray, dimensions: range) -> np.ndarray:

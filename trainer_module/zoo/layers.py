@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import tensorflow as tf
 
@@ -26,6 +28,12 @@ class Bag:
         self._columns, places = tf.unique(bag.indices[:, 1], out_idx=tf.int64)
         shape = tf.stack([bag.dense_shape[0], tf.size(self._columns, tf.int64)])
         self._compact = tf.SparseTensor(tf.stack([bag.indices[:, 0], places], 1), bag.values, shape)
+
+    def roots(self) -> Bag:
+        """Returns the bag with the square roots of its weights."""
+        found = copy.copy(self)
+        found._compact = self._compact.with_values(tf.sqrt(self._compact.values))
+        return found
 
     def sum(self, table: tf.Variable) -> tf.Tensor:
         """Returns the weighted sum of the table's rows `[n, width]`; `table` is `[num_columns, width]`."""

@@ -55,6 +55,13 @@ def test_a_bag_sum_is_the_matrix_product():
     np.testing.assert_allclose(Bag(tf.sparse.from_dense(dense)).sum(table), dense @ table.numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_the_roots_of_a_bag_are_those_of_its_weights():
+    dense = np.array([[0, 4, 0], [9, 0, 0.25]], np.float32)
+    bag, table = Bag(tf.sparse.from_dense(dense)), tf.Variable(np.eye(3, dtype=np.float32))
+    np.testing.assert_allclose(bag.roots().sum(table), [[0, 2, 0], [3, 0, 0.5]])
+    np.testing.assert_allclose(bag.sum(table), dense)
+
+
 def test_a_missing_value_has_an_embedding_of_zeros():
     table = tf.Variable(np.ones((3, 2), np.float32))
     np.testing.assert_array_equal(embedded(table, tf.constant([-1, 0, 2], tf.int64)), [[0, 0], [1, 1], [1, 1]])
