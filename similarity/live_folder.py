@@ -16,7 +16,7 @@ from similarity.change_log import sync
 
 POINTER, LOCK = "current.json", ".lock"
 FORMAT_VERSION = 1
-_OURS = re.compile(r"(?:base|changes|history)-\d{8}(?:\.log)?(?:\.partial)?")
+_OURS = re.compile(r"(?:base|changes|history|to_embed)-\d{8}(?:\.log|\.json)?(?:\.partial)?")
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,15 @@ class LivePointer:
         base: folder of the built index, relative to the live folder.
         history: file with the changes that are in `base` already, for when another index takes over; empty for none.
         first_log: number of the first log whose changes aren't in `base`.
+        to_embed: file with the products that had to be embedded again when `base`, or what it was folded from, took over; those that were
+            upserted or deleted since are in history and logs. Empty for none, as in folders of releases that kept no such list.
         format_version: of this description and the files it names.
     """
 
     base: str
     history: str
     first_log: int
+    to_embed: str = ""
     format_version: int = FORMAT_VERSION
 
 
@@ -77,6 +80,10 @@ class LiveFolder:
         """Returns the file of a history."""
         return self.path / f"history-{number:08d}.log"
 
+    def to_embed(self, number: int) -> Path:
+        """Returns the file of products to embed again."""
+        return self.path / f"to_embed-{number:08d}.json"
+
     def next_number(self) -> int:
         """Returns a number that no file here has."""
         found = re.findall(r"-(\d{8})", " ".join(path.name for path in self.path.iterdir()))
@@ -108,12 +115,12 @@ class LiveFolder:
                     f"{path}: format_version is {found['format_version']!r}, this release reads {FORMAT_VERSION}. "
                     "Use the release that wrote it, or create a live index in an empty folder."
                 )
-            pointer = LivePointer(str(found["base"]), str(found["history"]), int(found["first_log"]))
+            pointer = LivePointer(str(found["base"]), str(found["history"]), int(found["first_log"]), str(found.get("to_embed", "")))
         except FileNotFoundError:
             raise NeighbourIndexError(f"{self.path}: this isn't a live index: {POINTER} is missing. Create it from a built one.") from None
         except (ValueError, KeyError, TypeError) as error:
             raise NeighbourIndexError(f"{path}: this isn't what a live index writes: {error}. Restore it from a copy.") from None
-        for name in filter(None, (pointer.base, pointer.history)):
+        for name in filter(None, (pointer.base, pointer.history, pointer.to_embed)):
             if not _OURS.fullmatch(name):
                 raise NeighbourIndexError(f"{path}: {name!r} isn't a name inside this folder. Restore it from a copy.")
         return pointer
@@ -129,7 +136,7 @@ class LiveFolder:
 
     def tidy(self, pointer: LivePointer) -> None:
         """Removes what a pointer doesn't name, such as what a crash left half-made."""
-        kept = {pointer.base, pointer.history, *(path.name for path in self.logs_from(pointer.first_log))}
+        kept = {pointer.base, pointer.history, pointer.to_embed, *(path.name for path in self.logs_from(pointer.first_log))}
         for path in self.path.iterdir():
             if _OURS.fullmatch(path.name) and path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

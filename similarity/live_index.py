@@ -24,9 +24,11 @@ from similarity.planner import load_index
 from similarity.product_columns import ProductFilter
 from similarity.query_plan import QueryPlan
 from similarity.recent_changes import RecentChanges
+from similarity.to_embed import ToEmbed, read_to_embed, write_to_embed
 
 COMPACT_ABOVE = 50_000
 _MAX_CHANGES_AT_ONCE = 10_000
+_MAX_NAMED = 1_000  # Products to embed again, in the status.
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +46,9 @@ class LiveStatus:
         log_bytes: of the changes that aren't in the built index yet.
         compacting: whether they are being folded in.
         last_error: why that failed the last time, or why no more changes are taken; empty where all is well.
+        to_embed: products whose upserted vectors were an earlier model's and are gone since another index took over, until they are
+            upserted again or deleted; the first 1,000.
+        num_to_embed: how many there are.
     """
 
     manifest: IndexManifest
@@ -55,6 +60,8 @@ class LiveStatus:
     log_bytes: int
     compacting: bool
     last_error: str
+    to_embed: tuple[str, ...]
+    num_to_embed: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,8 @@ class Installed:
 
     Attributes:
         carried: changes that hold for the new index as well.
-        to_embed: products whose vectors were another model's: embed and upsert them again.
+        to_embed: products whose vectors were another model's: embed and upsert them again. The status names them, and those of earlier
+            takeovers, until that is done.
     """
 
     carried: int
@@ -101,6 +109,7 @@ class LiveIndex:
         self._child = ChildProcess()
         self._closed = False
         self._log: ChangeLog
+        self._to_embed = ToEmbed()
         self._last_error = ""
         self._pointer = folder.read()
         folder.tidy(self._pointer)
@@ -257,7 +266,7 @@ class LiveIndex:
 
     def status(self) -> LiveStatus:
         """Returns what the index is now."""
-        now, pointer = self._moment, self._pointer
+        now, pointer, to_embed = self._moment, self._pointer, self._to_embed
         return LiveStatus(
             manifest=now.manifest,
             base=pointer.base,
@@ -268,7 +277,13 @@ class LiveIndex:
             log_bytes=self._folder.log_bytes(pointer.first_log),
             compacting=self._compact_lock.locked(),
             last_error=self._last_error or self._log.why_broken(),
+            to_embed=to_embed.first(_MAX_NAMED),
+            num_to_embed=len(to_embed),
         )
+
+    def is_to_embed(self, product_id: str) -> bool:
+        """Says whether a product has to be upserted again, since its vector was an earlier model's."""
+        return product_id in self._to_embed
 
     def compact(self) -> None:
         """Folds all changes into a new built index, while queries and changes go on, and returns when it is in use.
@@ -282,7 +297,8 @@ class LiveIndex:
                 self._refuse_closed()
                 old = self._rotate()
             self._build(old)
-            pointer = LivePointer(self._folder.base(old.next_log).name, self._folder.history(old.next_log).name, old.next_log)
+            base, history = self._folder.base(old.next_log).name, self._folder.history(old.next_log).name
+            pointer = LivePointer(base, history, old.next_log, self._pointer.to_embed)
             self._swap(pointer)
             log.info("live_index compacted base=%s changes=%d seconds=%.1f", pointer.base, old.changes, time.monotonic() - started_s)
 
@@ -311,10 +327,14 @@ class LiveIndex:
                 new_log = create_log(self._folder.log(number), manifest.dimension, self._log.next_sequence)
                 for start in range(0, len(carried), _MAX_CHANGES_AT_ONCE):
                     new_log.append(carried[start : start + _MAX_CHANGES_AT_ONCE])
-                pointer = LivePointer(self._folder.base(number).name, "", number)
+                all_to_embed = [*self._to_embed.first(), *to_embed]
+                if all_to_embed:
+                    write_to_embed(self._folder.to_embed(number), all_to_embed)
+                listed = self._folder.to_embed(number).name if all_to_embed else ""
+                pointer = LivePointer(self._folder.base(number).name, "", number, listed)
                 self._folder.write(pointer)
                 self._log.close()
-                self._log, self._pointer = new_log, pointer
+                self._log, self._pointer, self._to_embed = new_log, pointer, ToEmbed(all_to_embed)
                 self._use(index, manifest, [carried] if carried else [])
         log.info(
             "live_index installed base=%s version=%d carried=%d to_embed=%d", pointer.base, manifest.version, len(carried), len(to_embed)
@@ -329,10 +349,11 @@ class LiveIndex:
                 f"{self._folder.path}: {self._folder.log(pointer.first_log).name} is missing. Restore it from a copy."
             )
         changes = [change for path in logs for change in read_log(path, manifest.dimension, may_be_cut=path == logs[-1])]
-        known = [sequence for sequence, _ in changes]
-        if pointer.history:
-            known += [sequence for sequence, _ in read_log(self._folder.path / pointer.history, manifest.dimension, may_be_cut=False)]
-        self._log = ChangeLog(logs[-1], max(known, default=0) + 1)
+        history = read_log(self._folder.path / pointer.history, manifest.dimension, may_be_cut=False) if pointer.history else []
+        self._log = ChangeLog(logs[-1], max((sequence for sequence, _ in [*history, *changes]), default=0) + 1)
+        if pointer.to_embed:
+            self._to_embed = ToEmbed(read_to_embed(self._folder.path / pointer.to_embed))
+            self._to_embed.settle(change for _, change in [*history, *changes])
         self._use(index, manifest, [[change for _, change in changes]] if changes else [])
 
     def _use(self, index: NeighbourIndex, manifest: IndexManifest, groups: Sequence[Sequence[Change]]) -> None:
@@ -377,6 +398,7 @@ class LiveIndex:
                 group.error = error
             return
         self._recent.take(changes)
+        self._to_embed.settle(changes)
         if self._compact_lock.locked():
             self._since_rotation.extend(changes)
         for group in groups:

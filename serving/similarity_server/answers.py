@@ -142,8 +142,8 @@ class Answers:
             log_bytes=found.log_bytes,
             compacting=found.compacting,
             last_error=index.last_error or found.last_error,
-            to_embed=index.to_embed,
-            num_to_embed=index.num_to_embed,
+            to_embed=found.to_embed,
+            num_to_embed=found.num_to_embed,
             nodes=nodes,
             num_nodes=len(index.live.node_ids) if request.with_nodes else 0,
         )
@@ -190,10 +190,12 @@ class Answers:
         return responses
 
     def _found(self, product_ids: Sequence[str], version: int) -> Any:
-        found = [upsert for product_id in product_ids if (upsert := self._index.live.find(product_id)) is not None]
-        if self._index.live.version != version:
-            raise IndexSwappedError(f"index {self._index.live.version} is there, expected {version}.")
-        return messages.FindResponse(products=map(_product, found), version=version)
+        live = self._index.live
+        found = [upsert for product_id in product_ids if (upsert := live.find(product_id)) is not None]
+        to_embed = [product_id for product_id in product_ids if live.is_to_embed(product_id)]
+        if live.version != version:
+            raise IndexSwappedError(f"index {live.version} is there, expected {version}.")
+        return messages.FindResponse(products=map(_product, found), version=version, to_embed=to_embed)
 
     def _queries(self, requests: Sequence[Any], version: int, deadline_s: float | None) -> list[_Query]:
         new = [number for number, request in enumerate(requests) if request.WhichOneof("query") == "product"]

@@ -23,7 +23,6 @@ from similarity.vectors import STARTS
 
 SHARD, _WHOLE = "shard.json", "null"
 _RETRY_S = 30.0
-_MAX_TO_EMBED = 1_000
 log = logging.getLogger(__name__)
 
 
@@ -60,8 +59,7 @@ class FollowedIndex:
         self._folder, self._push_folder, self._poll_s, self._shard = folder, push_folder, poll_s, shard
         self._child = ChildProcess()
         self._lock, self._stopped = threading.Lock(), threading.Event()
-        self.last_error, self.num_to_embed = "", 0
-        self.to_embed: tuple[str, ...] = ()
+        self.last_error = ""
         self._failed: tuple[Pushed, float] | None = None
         self.pushed = read_pushed(push_folder) if push_folder else None
         try:
@@ -146,10 +144,8 @@ class FollowedIndex:
         before = self.live.version
         with self._part(pushed.index) as part:
             installed = self.live.install(part)
-        self.num_to_embed, self.to_embed = len(installed.to_embed), installed.to_embed[:_MAX_TO_EMBED]
-        log.info(
-            "similarity swapped version=%d before=%d carried=%d to_embed=%d", pushed.version, before, installed.carried, self.num_to_embed
-        )
+        counts = installed.carried, len(installed.to_embed)
+        log.info("similarity swapped version=%d before=%d carried=%d to_embed=%d", pushed.version, before, *counts)
 
     def _described(self) -> str:
         return json.dumps(asdict(self._shard)) if self._shard else _WHOLE

@@ -65,7 +65,7 @@ class Router:
             parts.setdefault(number, messages.UpsertRequest(model_version=request.model_version)).products.append(product)
             new[product.product_id] = number  # Of a product that is there twice the last counts, as in one server.
         found = self._shards.ask("Upsert", parts, deadline_s)
-        self._delete_elsewhere(new, deadline_s)
+        self._delete_elsewhere(new, deadline_s, with_lists=True)
         return _changed(found.values())
 
     def delete(self, request: Any, deadline_s: float | None) -> Any:
@@ -161,12 +161,17 @@ class Router:
         _check_versions(answer.version for answer in answers.values() if answer.products)
         return {product.product_id: (number, product, answer.version) for number, answer in answers.items() for product in answer.products}
 
-    def _delete_elsewhere(self, kept: Mapping[str, int], deadline_s: float | None) -> None:
-        """Deletes products in all shards but the one that each is kept in; only where they are, so that no log grows for nothing."""
+    def _delete_elsewhere(self, kept: Mapping[str, int], deadline_s: float | None, with_lists: bool = False) -> None:
+        """Deletes products in all shards but the one that each is kept in; only where they are, so that no log grows for nothing.
+
+        With lists, also from those of products to embed again: they got new vectors. What is moved only did not.
+        """
         parts: dict[int, Any] = {}
         request = messages.FindRequest(product_ids=kept)
         for number, answer in self._shards.ask_all("Find", request, deadline_s).items() if kept else ():
-            twins = [product.product_id for product in answer.products if kept[product.product_id] != number]
+            listed = answer.to_embed if with_lists else ()
+            known = dict.fromkeys([*(product.product_id for product in answer.products), *listed])
+            twins = [product_id for product_id in known if kept[product_id] != number]
             if twins:
                 parts[number] = messages.DeleteRequest(product_ids=twins)
         self._shards.ask("Delete", parts, deadline_s)

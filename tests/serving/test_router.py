@@ -248,7 +248,7 @@ def shard(tmp_path):
 def push_over_all_nodes(folder, version):
     """Makes an index live that has products at every root."""
     push(folder, version)
-    write_built(folder / "indexes" / "shop" / f"{version}-all", 60, seed=version, version=version)
+    write_built(folder / "indexes" / "shop" / f"{version}-all", 60, version, f"model-{version}", version)
     row = json.loads((folder / "live.json").read_text())
     (folder / "live.json").write_text(json.dumps({**row, "index": f"indexes/shop/{version}-all"}))
 
@@ -292,6 +292,31 @@ def test_a_node_that_a_push_moves_to_another_shard_is_soon_asked_for_there(shard
     until(lambda: len(stub.Search(request, timeout=10).neighbours) == names.count("n6"))
     moved = messages.MoveRequest(products=[messages.MovedProduct(product_id="p1", node_id="n6")])
     assert stub.Move(moved, timeout=10).version == 8
+
+
+def test_a_product_that_is_embedded_again_in_another_shard_is_no_longer_listed_in_its_first(shard, route, tmp_path):
+    push_over_all_nodes(tmp_path, 7)
+    one, other = shard(0, "n0", with_rest=True), shard(1, "n4")
+    stub = route(one.grpc_address, other.grpc_address)
+    vector = messages.Vector(values=[1.0] * DIMENSION)
+
+    def put(product_id, node_id, version):
+        product = messages.UpsertedProduct(product_id=product_id, node_id=node_id, vector=vector)
+        stub.Upsert(messages.UpsertRequest(products=[product], model_version=version), timeout=10)
+
+    for product_id in ("new", "p1", "deleted"):
+        put(product_id, "n1", 7)
+    push_over_all_nodes(tmp_path, 8)
+    for server in (one, other):
+        server.index.refresh()
+    status = stub.Status(messages.StatusRequest(), timeout=10)
+    assert (list(status.to_embed), status.num_to_embed) == (["new", "p1", "deleted"], 3)
+    stub.Move(messages.MoveRequest(products=[messages.MovedProduct(product_id="new", node_id="n5")]), timeout=10)
+    stub.Delete(messages.DeleteRequest(product_ids=["deleted"]), timeout=10)
+    assert list(stub.Status(messages.StatusRequest(), timeout=10).to_embed) == ["new", "p1"]
+    put("new", "n5", 8)
+    assert list(stub.Status(messages.StatusRequest(), timeout=10).to_embed) == ["p1"]
+    assert [len(server.index.live.status().to_embed) for server in (one, other)] == [1, 0]
 
 
 def test_shards_that_dont_make_a_whole_are_refused(shard, tmp_path):

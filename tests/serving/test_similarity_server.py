@@ -551,6 +551,33 @@ def test_upserts_of_the_model_before_are_named_and_deletions_hold(serve, tmp_pat
         served.grpc.ask("Upsert", {"products": [{"product_id": "new", "vector": vector}], "model_version": 7})
 
 
+def test_what_is_to_embed_is_told_after_more_swaps_and_a_restart_until_it_is_done(serve, tmp_path, protocol):
+    push(tmp_path, 7)
+    served = serve(push_folder=tmp_path, poll_s=0)
+
+    def told(client):
+        status = client.ask("Status", {})
+        return status["version"], status.get("to_embed", []), status.get("num_to_embed", "0")
+
+    vector = {"values": [1.0] * DIMENSION}
+    products = [{"product_id": product_id, "vector": vector} for product_id in ("new", "gone", "one-7")]
+    served.grpc.ask("Upsert", {"products": products, "model_version": 7})
+    for version in (8, 9):
+        push(tmp_path, version)
+        served.server.index.refresh()
+    client = getattr(served, protocol)
+    assert told(client) == ("9", ["new", "gone", "one-7"], "3")
+    found = client.ask("Find", {"product_ids": ["one-9", "gone", "new"]})
+    assert ([one["product_id"] for one in found["products"]], found["to_embed"]) == (["one-9"], ["gone", "new"])
+    served.server.stop(1)
+    push(tmp_path, 8)
+    client = getattr(serve(push_folder=tmp_path, poll_s=0), protocol)
+    assert told(client) == ("8", ["new", "gone", "one-7"], "3")
+    client.ask("Delete", {"product_ids": ["gone"]})
+    client.ask("Upsert", {"products": products[:1], "model_version": 8})
+    assert told(client) == ("8", ["one-7"], "1")
+
+
 def test_a_push_that_cant_be_taken_leaves_the_old_index_in_use(serve, tmp_path):
     push(tmp_path, 7)
     served = serve(push_folder=tmp_path, poll_s=0)

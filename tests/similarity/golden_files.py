@@ -8,6 +8,7 @@ version means a new folder here, and the old one goes on being read.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -62,9 +63,21 @@ def write_live(folder: Path) -> None:
         live.compact()
         live.apply([Upsert("new-2", "", ring_vector(4.8, 12), {"brand": "ü"}), Delete("p8")])
         live.apply([Move("new-1", "fourth")])
-    for path in sorted((folder / "built").iterdir()):
-        path.unlink()
-    (folder / "built").rmdir()
+    shutil.rmtree(folder / "built")
+    (folder / ".lock").unlink()
+
+
+def write_live_to_embed(folder: Path) -> None:
+    """Writes a live folder in which another model's index took over: two products are to be embedded again, and a third was already."""
+    for version, model in ((VERSION - 1, "earlier"), (VERSION, "model")):
+        built = build_index(ring(12), 12, 10, 0.9, 0)
+        save_index(folder / model, built, model, "tree", version)
+    with LiveIndex.create(folder, folder / "earlier", compact_above=0) as live:
+        live.apply([Upsert(product_id, "second", ring_vector(4.4, 12)) for product_id in ("new-1", "new-2", "ü")])
+        live.install(folder / "model")
+        live.apply([Upsert("new-2", "first", ring_vector(1.4, 12))])
+    for model in ("earlier", "model"):
+        shutil.rmtree(folder / model)
     (folder / ".lock").unlink()
 
 
@@ -72,6 +85,7 @@ GOLDEN: dict[str, Callable[[Path], None]] = {
     "scann-v2": lambda folder: write_index(folder, "scann"),
     "hnsw-v2": lambda folder: write_index(folder, "hnsw"),
     "live-v1": write_live,
+    "live_to_embed-v1": write_live_to_embed,
 }
 
 

@@ -72,6 +72,7 @@ def test_a_live_folder_of_every_format_opens_with_every_change_and_takes_more(na
     with LiveIndex.open(tmp_path / "live", compact_above=0) as live:
         status = live.status()
         assert (live.version, status.sequence, status.num_products) == (VERSION, 6, 12)
+        assert (status.to_embed, status.num_to_embed) == ((), 0)
         assert live.search(ring_vector(4.55, 12)[None], 3).ids.tolist() == [["new-1", "new-2", "p5"]]
         assert (live.find("new-1").node_id, live.find("new-1").fields) == ("fourth", {"shop": "odd", "price": 5.5})
         assert (live.find("new-2").node_id, live.find("new-2").fields) == ("", {"brand": "ü"})
@@ -89,6 +90,14 @@ def test_the_history_of_every_format_is_carried_over_to_another_index(name, tmp_
     with LiveIndex.open(tmp_path / "live", compact_above=0) as live:
         live.install(tmp_path / "built")
         assert (live.find("p3"), live.find("p8"), live.find("p7").node_id, live.find("new-1").node_id) == (None, None, "first", "fourth")
+
+
+@pytest.mark.parametrize("name", named("live_to_embed"))
+def test_a_live_folder_of_every_format_knows_what_is_to_embed(name, tmp_path):
+    shutil.copytree(FOLDER / name, tmp_path / "live")
+    with LiveIndex.open(tmp_path / "live", compact_above=0) as live:
+        assert (live.version, live.find("new-2").node_id) == (VERSION, "first")
+        assert (live.status().to_embed, live.status().num_to_embed) == (("new-1", "ü"), 2)
 
 
 def test_a_live_folder_of_a_later_format_is_refused_and_left_as_it_is(tmp_path):
