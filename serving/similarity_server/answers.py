@@ -15,7 +15,7 @@ from schemas.settings import SimilarSettings
 from serving.similarity_server import similarity_pb2 as messages
 from serving.similarity_server.followed_index import FollowedIndex
 from serving.similarity_server.model_client import MissingVersionError, ModelClient
-from serving.similarity_server.product_examples import is_picture_alone, serialized_example
+from serving.similarity_server.product_examples import check_fields, is_picture_alone, serialized_example
 from serving.status import ServingError, invalid
 from similarity.changes import Delete, Move, Upsert
 from similarity.live_moment import LiveAnswer
@@ -207,7 +207,10 @@ class Answers:
             if kind == "product_id":
                 found.append(_Query(self._vector_of(request.product_id), request.product_id, group))
             elif kind == "vector":
-                found.append(_Query(self._vector(request.vector, "the query's vector"), "", group))
+                vector = self._vector(request.vector, "the query's vector")
+                if not vector.any():
+                    raise invalid(f"query {number}: its vector is all zeros, which nothing is similar to. Send another one.")
+                found.append(_Query(vector, "", group))
             elif kind == "product":
                 found.append(_Query(embedded[number], "", group))
             else:
@@ -247,6 +250,11 @@ class Answers:
                 f"{len(products)} products are to be embedded, at most {self._bounds.max_embedded} at a time. Send them in parts."
             )
         examples = [serialized_example(product, f"product {number}") for number, product in enumerate(products)]
+        read = self._model.fields(version, deadline_s)
+        if read is not None:
+            known = {*read, *TEXT_COLUMNS, _PRICE}  # What the model doesn't read of these is there to filter by.
+            for number, product in enumerate(products):
+                check_fields(product, known, f"product {number}")
         pictures = [number for number, product in enumerate(products) if is_picture_alone(product)]
         if pictures:
             vectors, is_read = self._model.embed_pictures(examples, version, deadline_s)
@@ -257,6 +265,9 @@ class Answers:
             raise NeighbourIndexError(
                 f"model {version} answered {vectors.shape[1]} numbers, index {version} has dimension {self._index.live.dimension}."
             )
+        empty = np.flatnonzero(~vectors.any(axis=1))
+        if len(empty):
+            raise invalid(f"product {empty[0]}: model {version} knows nothing that it says, so nothing is similar to it. Send more fields.")
         return list(vectors)
 
     def _upserts(self, request: Any, version: int, deadline_s: float | None) -> list[Upsert]:

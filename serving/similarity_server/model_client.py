@@ -18,10 +18,12 @@ from schemas.errors import SettingsError
 from serving.status import ServingError, invalid
 
 SIGNATURE, WHOLE_SIGNATURE = "embed", "serving_default"
+_NAMED_SIGNATURE = "predict_products"  # Reads the fields that `embed` reads, each an input of its own.
 _HAS = "has_"  # Before the name of an encoder: the output that says of which products it made a vector.
 _AVAILABLE = "AVAILABLE"
 _MAX_REPLY_BYTES = 64_000_000
 _CONNECTIONS = 16
+_Names = frozenset[str]
 
 
 class MissingVersionError(ServingError):
@@ -61,6 +63,7 @@ class ModelClient:
         if found.scheme not in ("http", "https") or not found.host:
             raise SettingsError(f"model server {address!r} isn't an address. Write it like http://127.0.0.1:8501.")
         self._root = f"{address.rstrip('/')}/v1/models/{quote(name, safe='')}"
+        self._fields: tuple[int, _Names | None] | None = None
         self._pool = urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False)
 
     def embed(self, examples: Sequence[bytes], version: int, deadline_s: float | None = None) -> npt.NDArray[np.float32]:
@@ -98,6 +101,23 @@ class ModelClient:
         if not read:
             raise invalid(f"model {version} reads no pictures. Send the product's fields.")
         return _vectors(outputs.get("embedding"), WHOLE_SIGNATURE, len(examples)), _any_read(read, len(examples))
+
+    def fields(self, version: int, deadline_s: float | None = None) -> _Names | None:
+        """Returns the product fields that a version of the model reads; None where it doesn't say so.
+
+        `embed` takes serialized examples, which hide their fields; the model's other signatures name them, and the vectors that its
+        encoders make, which an example may hold, too. A version is asked once.
+
+        Raises:
+            ServingError: UNAVAILABLE, DEADLINE_EXCEEDED: no answer.
+        """
+        known = self._fields
+        if known is None or known[0] != version:
+            status, reply = self._ask("GET", f"{self._root}/versions/{version}/metadata", None, deadline_s)
+            if status != 200:
+                return None  # Whoever asks for vectors next is told why.
+            known = self._fields = version, _named_fields(reply)
+        return known[1]
 
     def _predicted(self, signature: str, examples: Sequence[bytes], version: int, deadline_s: float | None) -> Any:
         """Returns the outputs by name; a lone one goes without its name."""
@@ -150,6 +170,16 @@ class ModelClient:
         if not isinstance(reply, dict):
             raise ServingError(StatusCode.UNAVAILABLE, f"the model server answered {response.status} and no JSON. Is its REST port named?")
         return response.status, reply
+
+
+def _named_fields(reply: dict[str, Any]) -> _Names | None:
+    """Returns what TensorFlow Serving's metadata says of fields."""
+    try:
+        signature = reply["metadata"]["signature_def"]["signature_def"][_NAMED_SIGNATURE]
+        made = [name.removeprefix(_HAS) for name in signature["outputs"] if name.startswith(_HAS)]
+        return frozenset([*signature["inputs"], *made]) or None
+    except (KeyError, TypeError, AttributeError):
+        return None
 
 
 def _vectors(outputs: Any, signature: str, num_products: int) -> npt.NDArray[np.float32]:

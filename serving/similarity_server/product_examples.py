@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from typing import Any
 
 from google.protobuf.struct_pb2 import Value
@@ -32,6 +34,24 @@ def serialized_example(product: Any, where: str) -> bytes:
     if not features:
         raise invalid(f"{where} has no fields. Send its title, brand and so on.")
     return bytes(example.SerializeToString(deterministic=True))
+
+
+def check_fields(product: Any, known: Collection[str], where: str) -> None:
+    """Refuses a `NewProduct` with a field that nobody reads: misspelt, it would be left out in silence.
+
+    Args:
+        product: to look at.
+        known: fields that are read.
+        where: what the product is called in an error.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT: the first such field.
+    """
+    for name in sorted(product.fields.fields):
+        if name not in known:
+            close = difflib.get_close_matches(name[:100], known, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise invalid(f"{where}: field {name[:100]!r} is unknown.{hint} Known: {', '.join(sorted(known))}.")
 
 
 def is_picture_alone(product: Any) -> bool:

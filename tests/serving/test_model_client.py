@@ -45,6 +45,40 @@ def test_a_model_without_encoders_reads_no_pictures(answered):
 
 
 @pytest.mark.parametrize(
+    ("signatures", "fields"),
+    [
+        ({"predict_products": {"inputs": {"title": {}, "price": {}}, "outputs": {"scores": {}}}}, {"title", "price"}),
+        ({"predict_products": {"inputs": {"title": {}}, "outputs": {"has_picture": {}}}}, {"title", "picture"}),
+        ({"embed": {"inputs": {"examples": {}}, "outputs": {}}}, None),
+        ({"predict_products": {"inputs": None, "outputs": {}}}, None),
+        ({"predict_products": {"inputs": {}, "outputs": {}}}, None),
+        ({"predict_products": []}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_fields_are_known_where_the_model_names_them(monkeypatch, signatures, fields):
+    client, asked = ModelClient("http://127.0.0.1:1", "shop"), []
+
+    def answer(method, url, *_):
+        asked.append((method, url))
+        return 200, {"metadata": {"signature_def": {"signature_def": signatures}}}
+
+    monkeypatch.setattr(client, "_ask", answer)
+    assert [client.fields(7), client.fields(7)] == [fields, fields]
+    assert asked == [("GET", "http://127.0.0.1:1/v1/models/shop/versions/7/metadata")]
+    client.fields(8)
+    assert len(asked) == 2
+
+
+def test_fields_that_a_model_server_doesnt_tell_are_asked_for_again(monkeypatch):
+    client, replies = ModelClient("http://127.0.0.1:1", "shop"), [(404, {"error": "no such version"}), (200, {"metadata": []})]
+    monkeypatch.setattr(client, "_ask", lambda *_: replies.pop(0))
+    assert [client.fields(7) for _ in range(3)] == [None, None, None]
+    assert replies == []
+
+
+@pytest.mark.parametrize(
     ("fields", "is_alone"),
     [({}, True), ({"title": None}, True), ({"title": " ", "brand": ""}, True), ({"title": "a"}, False), ({"price": 0}, False)],
 )

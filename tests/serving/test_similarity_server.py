@@ -259,6 +259,7 @@ def test_a_batch_answers_each_query_as_it_would_be_answered_alone(still, protoco
         ("Search", {"product_id": "gone"}, "NOT_FOUND", "product 'gone' isn't in the index."),
         ("Search", {"product_id": "p1", "node_id": "n99"}, "INVALID_ARGUMENT", "node 'n99' isn't in the index's taxonomy of 7 nodes."),
         ("Search", {"vector": {"values": [1, 2]}}, "INVALID_ARGUMENT", "the query's vector has 2 numbers, the index has dimension 16."),
+        ("Search", {"vector": {"values": [0] * 16}}, "INVALID_ARGUMENT", "query 0: its vector is all zeros, which nothing is similar to."),
         ("Search", {"vector": {"values": ["NaN"] * 16}}, "INVALID_ARGUMENT", "query 0 holds a number that isn't finite."),
         ("Search", {"product_id": "p1", "model_version": 6}, "FAILED_PRECONDITION", "for model 6, the index was built for model 7."),
         ("Search", {"product": {"fields": {"title": "a"}}}, "FAILED_PRECONDITION", "no model server is named. Send a vector."),
@@ -458,6 +459,35 @@ def test_new_products_are_embedded_by_the_model_of_the_index(serve, tmp_path, em
         with pytest.raises(Refused) as caught:
             client.ask("Search", {"product": {"fields": fields}})
         assert (caught.value.status, message in caught.value.message) == ("INVALID_ARGUMENT", True), caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {"titel": "red"},
+            "product 0: field 'titel' is unknown. Did you mean 'title'? Known: brand, gender, image_bytes, price, shop, style, title.",
+        ),
+        ({"title": "red", "titel": None}, "product 0: field 'titel' is unknown."),
+        ({"title": "nothing"}, "product 0: model 7 knows nothing that it says, so nothing is similar to it. Send more fields."),
+    ],
+)
+def test_a_product_that_the_model_cant_know_is_refused(serve, tmp_path, embedders, protocol, fields, said):
+    push(tmp_path, 7)
+    client = getattr(serve(push_folder=tmp_path, model_server=embedders(7, 8, 9)), protocol)
+    product = {"fields": fields}
+    right = {"product": {"fields": {"title": "red", "price": 3, "style": [1, 2], "shop": "a", "brand": "b", "gender": "c"}}}
+    for api, body in (
+        ("Search", {"product": product}),
+        ("BatchSearch", {"requests": [{"product": product}, {**right, "k": 1}]}),
+        ("Upsert", {"products": [{"product_id": "new", "product": product}, {"product_id": "right", **right}]}),
+    ):
+        with pytest.raises(Refused) as caught:
+            client.ask(api, body)
+        assert caught.value.status == "INVALID_ARGUMENT"
+        assert caught.value.message.startswith(said)
+    assert "products" not in client.ask("Find", {"product_ids": ["new", "right"]})
+    assert neighbours(client.ask("Search", {**right, "k": 1}))[0][0] == "one-7"
 
 
 def test_a_picture_alone_is_refused_where_the_model_reads_none(serve, catalogue, tmp_path):
