@@ -22,6 +22,7 @@ from similarity.live_moment import LiveAnswer
 from similarity.product_columns import TEXT_COLUMNS, ProductFilter
 
 DEFAULT_K = 10
+ELSEWHERE = "this is for another shard. Send it to the router."
 _ATTEMPTS = 3
 _PRICE = "price"
 _Result = TypeVar("_Result")
@@ -171,7 +172,7 @@ class Answers:
         other = self._index.elsewhere(node_ids)
         if other is not None:
             what = f"node {other[:200]!r}" if other else "products at no node"
-            raise invalid(f"{what}: this is for another shard. Send it to the router.")
+            raise invalid(f"{what}: {ELSEWHERE}")
 
     def _searched(self, requests: Sequence[Any], version: int, deadline_s: float | None) -> list[Any]:
         queries = self._queries(requests, version, deadline_s)

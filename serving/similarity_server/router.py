@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from grpc import StatusCode
 
 from serving.similarity_server import similarity_pb2 as messages
-from serving.similarity_server.answers import Bounds, checked_k
-from serving.similarity_server.shards import Shards
+from serving.similarity_server.answers import ELSEWHERE, Bounds, checked_k
+from serving.similarity_server.shards import Placement, Shards
 from serving.status import ServingError, invalid
 
 _ATTEMPTS, _PAUSE_S = 3, 0.05
@@ -58,6 +58,9 @@ class Router:
     def upsert(self, request: Any, deadline_s: float | None) -> Any:
         """Answers `Upsert`."""
         _check_count("products", len(request.products), self._bounds.max_changes)
+        return self._where_held(lambda: self._upserted(request, deadline_s), deadline_s)
+
+    def _upserted(self, request: Any, deadline_s: float | None) -> Any:
         parts: dict[int, Any] = {}
         new: dict[str, int] = {}
         for product in request.products:
@@ -76,6 +79,9 @@ class Router:
     def move(self, request: Any, deadline_s: float | None) -> Any:
         """Answers `Move`. A product that changes its shard is there in the new one before it is gone from the old one."""
         _check_count("products", len(request.products), self._bounds.max_changes)
+        return self._where_held(lambda: self._moved(request, deadline_s), deadline_s)
+
+    def _moved(self, request: Any, deadline_s: float | None) -> Any:
         targets = {moved.product_id: (moved.node_id, self._shard_of(moved.node_id, deadline_s)) for moved in request.products}
         owners = self._found(list(targets), deadline_s)
         moves: dict[int, Any] = {}
@@ -127,6 +133,28 @@ class Router:
                 return work()
             time.sleep(_PAUSE_S)
         return work()
+
+    def _where_held(self, change: Callable[[], _Result], deadline_s: float | None) -> _Result:
+        """Returns what a change makes; one that a shard refuses, since a push took its node away, is made once more, where that is now."""
+        known = self._shards.placement(deadline_s=deadline_s)
+        try:
+            return change()
+        except ServingError as error:
+            if not _is_elsewhere(error):
+                raise
+        self._place_anew(known, deadline_s)
+        try:
+            # Shards that took their part at first take it again. Upserts and moves come to the same however often they are made, and while
+            # the request isn't answered, changes of others may be before or after it.
+            return change()
+        except ServingError as error:
+            raise (_moving() if _is_elsewhere(error) else error) from None
+
+    def _place_anew(self, known: Placement, deadline_s: float | None) -> None:
+        try:
+            self._shards.place_anew(known, deadline_s)
+        except ServingError as error:
+            raise (_moving() if error.code == StatusCode.FAILED_PRECONDITION else error) from None
 
     def _shard_of(self, node_id: str, deadline_s: float | None) -> int:
         number = self._shards.placement(deadline_s=deadline_s).by_node.get(node_id)
@@ -195,6 +223,14 @@ class Router:
 
     def _targets(self, request: Any, deadline_s: float | None) -> Iterable[int]:
         return [self._shard_of(request.node_id, deadline_s)] if request.node_id else range(len(self._shards))
+
+
+def _is_elsewhere(error: ServingError) -> bool:
+    return error.code == StatusCode.INVALID_ARGUMENT and str(error).endswith(ELSEWHERE)
+
+
+def _moving() -> ServingError:
+    return ServingError(StatusCode.ABORTED, "a push is moving nodes to other shards. Try again when all shards have its version.")
 
 
 def _but(request: Any) -> str:

@@ -133,6 +133,16 @@ class Shards:
                 known = self._placement = self._placed(deadline_s)
             return known
 
+    def place_anew(self, known: Placement, deadline_s: float | None) -> None:
+        """Asks which shard holds which node, unless that is known better than this by now.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION: a node is in two shards or in none; or as `ask`.
+        """
+        with self._lock:
+            if self._placement is None or self._placement.by_node is known.by_node:
+                self._placement = self._placed(deadline_s)
+
     def _placed(self, deadline_s: float | None) -> Placement:
         found = self.ask_all("Status", messages.StatusRequest(with_nodes=True), deadline_s)
         by_node: dict[str, int] = {}

@@ -270,6 +270,20 @@ def test_while_shards_have_two_versions_nothing_is_put_together_from_both(shard,
     assert stub.Search(everything, timeout=10).version == 8
 
 
+def push_with_a_node_moved(folder):
+    """Makes an index live in which n6 is a child of n0, no longer of n4, and returns where its products are."""
+    push_over_all_nodes(folder, 8)
+    order, ends = ["n0", "n1", "n2", "n3", "n6", "n4", "n5"], (5, 3, 3, 4, 5, 7, 7)
+    before = small_catalogue(60)
+    names = before.nodes_of(np.arange(60)).tolist()
+    names[:3] = ["n6"] * 3
+    numbers = np.array([order.index(name) if name else -1 for name in names])
+    products = in_tree_order(before.vectors, list(before.product_ids), numbers, order, ends, before.columns)
+    shutil.rmtree(folder / "indexes" / "shop" / "8-all")
+    save_index(folder / "indexes" / "shop" / "8-all", build_index(products, 10**6, 10, 0.9, 0), "model-8", "tree", 8)
+    return names
+
+
 def test_a_node_that_a_push_moves_to_another_shard_is_soon_asked_for_there(shard, route, tmp_path, monkeypatch):
     monkeypatch.setattr("serving.similarity_server.shards._AGAIN_S", 0.1)
     push_over_all_nodes(tmp_path, 7)
@@ -277,21 +291,73 @@ def test_a_node_that_a_push_moves_to_another_shard_is_soon_asked_for_there(shard
     stub = route(one.grpc_address, other.grpc_address)
     request = messages.SearchRequest(vector=messages.Vector(values=[1.0] * DIMENSION), k=60, node_id="n6")
     assert stub.Search(request, timeout=10).version == 7
-    push_over_all_nodes(tmp_path, 8)
-    order, ends = ["n0", "n1", "n2", "n3", "n6", "n4", "n5"], (5, 3, 3, 4, 5, 7, 7)  # n6 is a child of n0 now, no longer of n4.
-    before = small_catalogue(60)
-    names = before.nodes_of(np.arange(60)).tolist()
-    names[:3] = ["n6"] * 3
-    numbers = np.array([order.index(name) if name else -1 for name in names])
-    products = in_tree_order(before.vectors, list(before.product_ids), numbers, order, ends, before.columns)
-    shutil.rmtree(tmp_path / "indexes" / "shop" / "8-all")
-    save_index(tmp_path / "indexes" / "shop" / "8-all", build_index(products, 10**6, 10, 0.9, 0), "model-8", "tree", 8)
+    names = push_with_a_node_moved(tmp_path)
     for server in (one, other):
         server.index.refresh()
         assert server.version == 8
     until(lambda: len(stub.Search(request, timeout=10).neighbours) == names.count("n6"))
     moved = messages.MoveRequest(products=[messages.MovedProduct(product_id="p1", node_id="n6")])
     assert stub.Move(moved, timeout=10).version == 8
+
+
+@pytest.fixture
+def moved_node(shard, route, tmp_path, monkeypatch):
+    """Two shards and a router that still looks for n6 where it was before a push, and asks anew by itself only in an hour."""
+    monkeypatch.setattr("serving.similarity_server.shards._AGAIN_S", 3600.0)
+    push_over_all_nodes(tmp_path, 7)
+    one, other = shard(0, "n0", with_rest=True), shard(1, "n4")
+    stub = route(one.grpc_address, other.grpc_address)
+    push_with_a_node_moved(tmp_path)
+    return one, other, stub
+
+
+def product_at(node_id, product_id="new"):
+    return messages.UpsertedProduct(product_id=product_id, node_id=node_id, vector=messages.Vector(values=[1.0] * DIMENSION))
+
+
+def test_a_change_to_a_node_that_a_push_moved_is_made_where_the_node_is_now(moved_node):
+    one, other, stub = moved_node
+    for server in (one, other):
+        server.index.refresh()
+    products = [product_at("n6"), product_at("n1", "first"), product_at("n5", "second")]
+    assert stub.Upsert(messages.UpsertRequest(products=products, model_version=8), timeout=10).version == 8
+    held = [[server.index.live.find(name) is not None for name in ("new", "first", "second")] for server in (one, other)]
+    assert held == [[True, True, False], [False, False, True]]
+    request = messages.SearchRequest(vector=products[0].vector, node_id="n6", k=1)
+    assert [one.product_id for one in stub.Search(request, timeout=10).neighbours] == ["new"]
+
+
+def test_a_move_to_a_node_that_a_push_moved_is_made_where_the_node_is_now(moved_node):
+    one, other, stub = moved_node
+    stub.Upsert(messages.UpsertRequest(products=[product_at("")], model_version=7), timeout=10)
+    for server in (one, other):
+        server.index.refresh()
+    stub.Upsert(messages.UpsertRequest(products=[product_at("n4")], model_version=8), timeout=10)
+    stub.Move(messages.MoveRequest(products=[messages.MovedProduct(product_id="new", node_id="n6")]), timeout=10)
+    assert (one.index.live.find("new").node_id, other.index.live.find("new")) == ("n6", None)
+
+
+def test_a_change_while_a_push_has_reached_one_shard_only_is_refused_to_be_tried_again(moved_node):
+    one, other, stub = moved_node
+    other.index.refresh()  # It lost n6, which the one has not got yet.
+    code, said = refusal(stub.Upsert, messages.UpsertRequest(products=[product_at("n6")]))
+    assert (code, said) == ("ABORTED", "a push is moving nodes to other shards. Try again when all shards have its version.")
+    one.index.refresh()
+    code, said = refusal(stub.Upsert, messages.UpsertRequest(products=[product_at("n6")], model_version=7))
+    assert (code, "for model 7, the index was built for model 8" in said) == ("FAILED_PRECONDITION", True)
+    stub.Upsert(messages.UpsertRequest(products=[product_at("n6")], model_version=8), timeout=10)
+    assert one.index.live.find("new").node_id == "n6"
+
+
+def test_shards_are_asked_anew_but_once_for_changes_that_were_refused_together(shards):
+    asked = Shards(shards, 10.0, 1_000_000)
+    known = asked.placement()
+    asked.place_anew(known, None)
+    newer = asked.placement()
+    asked.place_anew(known, None)
+    assert newer is not known
+    assert asked.placement() is newer
+    asked.close()
 
 
 def test_a_product_that_is_embedded_again_in_another_shard_is_no_longer_listed_in_its_first(shard, route, tmp_path):
