@@ -250,6 +250,7 @@ class Answers:
             raise invalid(
                 f"{len(products)} products are to be embedded, at most {self._bounds.max_embedded} at a time. Send them in parts."
             )
+        deadline_s = self._model.moment(deadline_s)  # For all questions together.
         examples = [serialized_example(product, f"product {number}") for number, product in enumerate(products)]
         read = self._model.fields(version, deadline_s)
         if read is not None:

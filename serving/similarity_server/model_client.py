@@ -15,6 +15,7 @@ import urllib3
 from grpc import StatusCode
 
 from schemas.errors import SettingsError
+from serving.similarity_server.timed_connections import TimedPools, until
 from serving.status import ServingError, invalid
 
 SIGNATURE, WHOLE_SIGNATURE = "embed", "serving_default"
@@ -48,7 +49,7 @@ class ModelClient:
     Args:
         address: such as http://127.0.0.1:8501.
         name: of the model.
-        timeout_s: to wait for an answer.
+        timeout_s: to wait for a whole answer.
 
     Raises:
         SettingsError: the address isn't one.
@@ -64,7 +65,12 @@ class ModelClient:
             raise SettingsError(f"model server {address!r} isn't an address. Write it like http://127.0.0.1:8501.")
         self._root = f"{address.rstrip('/')}/v1/models/{quote(name, safe='')}"
         self._fields: tuple[int, _Names | None] | None = None
-        self._pool = urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False)
+        self._pool = TimedPools(maxsize=_CONNECTIONS, retries=False)
+
+    def moment(self, deadline_s: float | None) -> float:
+        """Returns when the client gives up what is asked from now on: after its own time, and by a deadline at the latest."""
+        own_s = time.monotonic() + self._timeout_s
+        return own_s if deadline_s is None else min(own_s, deadline_s)
 
     def embed(self, examples: Sequence[bytes], version: int, deadline_s: float | None = None) -> npt.NDArray[np.float32]:
         """Returns float32 `[num_products, dimension]`, the embeddings by one version of the model.
@@ -146,19 +152,21 @@ class ModelClient:
         self._pool.clear()
 
     def _ask(self, method: str, url: str, body: bytes | None, deadline_s: float | None) -> tuple[int, dict[str, Any]]:
-        left_s = self._timeout_s if deadline_s is None else min(self._timeout_s, deadline_s - time.monotonic())
+        moment_s = self.moment(deadline_s)
+        left_s = moment_s - time.monotonic()
         if left_s <= 0:
             raise _too_late()
         try:
-            response = self._pool.request(method, url, body=body, timeout=left_s, redirect=False, preload_content=False)
-            content = response.read(_MAX_REPLY_BYTES + 1)
+            with until(moment_s):
+                response = self._pool.request(method, url, body=body, timeout=left_s, redirect=False, preload_content=False)
+                content = response.read(_MAX_REPLY_BYTES + 1)
             if len(content) > _MAX_REPLY_BYTES:
                 response.close()
                 raise ServingError(StatusCode.INTERNAL, f"the model server's answer is larger than {_MAX_REPLY_BYTES} bytes.")
             response.release_conn()
         except urllib3.exceptions.HTTPError as error:
             refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # Which some releases count among the timeouts.
-            if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
+            if (isinstance(error, urllib3.exceptions.TimeoutError) and not refused) or time.monotonic() >= moment_s:
                 raise _too_late() from None
             raise ServingError(
                 StatusCode.UNAVAILABLE, f"the model server can't be asked: {type(error).__name__}. Try again later."
