@@ -11,6 +11,7 @@ import numpy.typing as npt
 from grpc import StatusCode
 
 from schemas.errors import IndexSwappedError, IndexWriteError, NeighbourIndexError
+from schemas.product import FIELDS
 from schemas.settings import SimilarSettings
 from serving.similarity_server import similarity_pb2 as messages
 from serving.similarity_server.followed_index import FollowedIndex
@@ -254,7 +255,7 @@ class Answers:
         examples = [serialized_example(product, f"product {number}") for number, product in enumerate(products)]
         read = self._model.fields(version, deadline_s)
         if read is not None:
-            known = {*read, *TEXT_COLUMNS, _PRICE}  # What the model doesn't read of these is there to filter by.
+            known = {*read, *FIELDS}  # A whole product may be sent, whatever the model reads of it.
             for number, product in enumerate(products):
                 check_fields(product, known, f"product {number}")
         pictures = [number for number, product in enumerate(products) if is_picture_alone(product)]

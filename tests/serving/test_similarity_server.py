@@ -466,7 +466,8 @@ def test_new_products_are_embedded_by_the_model_of_the_index(serve, tmp_path, em
     [
         (
             {"titel": "red"},
-            "product 0: field 'titel' is unknown. Did you mean 'title'? Known: brand, gender, image_bytes, price, shop, style, title.",
+            "product 0: field 'titel' is unknown. Did you mean 'title'? Known: brand, category, colour, description, gender, id, image, "
+            "image_bytes, merchant_category, network, price, shop, size, style, title.",
         ),
         ({"title": "red", "titel": None}, "product 0: field 'titel' is unknown."),
         ({"title": "nothing"}, "product 0: model 7 knows nothing that it says, so nothing is similar to it. Send more fields."),
@@ -476,7 +477,7 @@ def test_a_product_that_the_model_cant_know_is_refused(serve, tmp_path, embedder
     push(tmp_path, 7)
     client = getattr(serve(push_folder=tmp_path, model_server=embedders(7, 8, 9)), protocol)
     product = {"fields": fields}
-    right = {"product": {"fields": {"title": "red", "price": 3, "style": [1, 2], "shop": "a", "brand": "b", "gender": "c"}}}
+    right = {"product": {"fields": {"title": "red", "price": 3, "style": [1, 2], "shop": "a", "brand": "b", "colour": "c"}}}
     for api, body in (
         ("Search", {"product": product}),
         ("BatchSearch", {"requests": [{"product": product}, {**right, "k": 1}]}),
