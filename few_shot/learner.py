@@ -40,6 +40,8 @@ _JUDGED_LATE = (SEEN, ANSWERS)
 # What a rule_based head makes of rules and a regression of node texts is believed in part before an answer, wholly from so many on.
 # Answers move trusts in part as well until then.
 _CONFIRMED_AT = 100
+# Before answers the regression has node texts alone to go by. Sure of them, it drowns the cosines, which tell more of them.
+_TEXTS_UNCONFIRMED = 1 / 3
 _UNSEEN_MARGIN = -1.5
 # From so many answers on a model learnt from two thirds of them judges trusts as well as one learnt from more.
 _MANY, _FOLDS_OF_MANY = 3_000, 3
@@ -51,7 +53,7 @@ class FewShotParameters:
 
     Attributes:
         penalty: on the weights of the tree-shared regression.
-        node_text_weight: of the path and the name of a node as if they were answered products.
+        node_text_weight: of the path and the name of a node as if they were answered products, from 100 answers on; a third of it without.
         regression_steps: of L-BFGS at most.
         expert_passes: over the answers. With some answers, but fewer than 3,000, half of both: as good, and quicker.
         folds: of near-duplicate groups, for evidence that hasn't seen the answer it is judged by. From 3,000 answers on three at most.
@@ -163,7 +165,7 @@ class _Learner:
 
     def starts(self, num_answers: int) -> np.ndarray:
         """Returns the trusts `[K]` before any answer has judged them."""
-        confirmed = min(1.0, num_answers / _CONFIRMED_AT)
+        confirmed = _confirmed(num_answers)
         known = self._without_answers.astype(np.float64) * (self._unconfirmed + (1.0 - self._unconfirmed) * confirmed)
         learnt = {REGRESSION: 0.25 + 0.25 * confirmed, EXPERT: 0.5 * confirmed, SEEN: -2.0, EVENNESS: 1.0}
         return np.concatenate([known, [learnt.get(name, 0.0) for name in LEARNT]])
@@ -181,7 +183,9 @@ class _Learner:
         """Fits the regression and the expert to these answers."""
         vectors = np.vstack([self.products.latent[rows], self._texts])
         of_texts = np.tile(np.arange(self.num_classes), 2)
-        weights = np.r_[np.ones(len(rows)), np.full(len(of_texts), self.parameters.node_text_weight)].astype(np.float32)
+        confirmed = _confirmed(len(np.unique(self.products.groups[rows])))
+        text_weight = self.parameters.node_text_weight * (_TEXTS_UNCONFIRMED + (1.0 - _TEXTS_UNCONFIRMED) * confirmed)
+        weights = np.r_[np.ones(len(rows)), np.full(len(of_texts), text_weight)].astype(np.float32)
         steps = self._repeats(self.parameters.regression_steps, len(rows))
         weak = self._unanswered.weak_rows(rows, classes, self.num_classes) if self._unanswered else None
         regression = fit_regression(
@@ -288,7 +292,7 @@ class _Learner:
 
     def _reach(self, start: np.ndarray, num_answers: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns how far answers about so many different products move trusts, and how low: standard deviations and least values `[K]`."""
-        deviation = np.maximum(np.abs(start), 1.0) * min(1.0, np.sqrt(num_answers / _CONFIRMED_AT))
+        deviation = np.maximum(np.abs(start), 1.0) * np.sqrt(_confirmed(num_answers))
         if num_answers >= _SOME:
             return deviation, np.full(len(start), -np.inf)
         deviation[np.isin(self.names, _JUDGED_LATE)] = 0.0
@@ -326,6 +330,11 @@ class _Learner:
             {name: round(float(trust), 4) for name, trust in of.items()},
             opinions,
         )
+
+
+def _confirmed(num_answers: int) -> float:
+    """Returns how far answers about so many different products confirm what was believed without them, 0 to 1."""
+    return min(1.0, num_answers / _CONFIRMED_AT)
 
 
 def _add_sparse(table: np.ndarray, rows: sp.csr_matrix, weight: np.ndarray) -> None:
