@@ -37,11 +37,11 @@ def serialized_example(product: Any, where: str) -> bytes:
 
 
 def check_fields(product: Any, known: Collection[str], where: str) -> None:
-    """Refuses a `NewProduct` with a field that nobody reads: misspelt, it would be left out in silence.
+    """Refuses a `NewProduct` with an unknown field: misspelt, it would be left out in silence.
 
     Args:
         product: to look at.
-        known: fields that are read.
+        known: names of the fields there are.
         where: what the product is called in an error.
 
     Raises:
