@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.example_records import varint
-from schemas.errors import CatalogueError
+from schemas.whole_records import unreadable, whole_blocks
 
 BATCH_SIZE = 512
+_BUFFER_BYTES = 1 << 20
 
 
 def read_records(path: str, batch_size: int = BATCH_SIZE) -> Iterator[list[bytes]]:
@@ -22,14 +25,22 @@ def read_records(path: str, batch_size: int = BATCH_SIZE) -> Iterator[list[bytes
     Raises:
         CatalogueError: the file is missing, cut short or not GZIP TFRecord.
     """
-    records = iter(tf.data.TFRecordDataset([path], compression_type="GZIP").batch(batch_size).as_numpy_iterator())
-    try:
-        for batch in records:
-            yield batch.tolist()
-    except tf.errors.OpError as error:
-        raise CatalogueError(
-            f"{path}: the examples can't be read: {error.message[:120]}. Expected GZIP TFRecord; run the stage before again."
-        ) from None
+    for block in read_record_blocks([path], batch_size):
+        yield block.tolist()
+
+
+def read_record_blocks(paths: Iterable[str], block_size: int) -> Iterator[npt.NDArray[np.object_]]:
+    """Yields the records of GZIP TFRecord files in arrays of at most `block_size`, in order; none spans two files.
+
+    Raises:
+        CatalogueError: a file is missing, cut short or not GZIP TFRecord.
+    """
+    for path in paths:
+        records = tf.data.TFRecordDataset([path], compression_type="GZIP", buffer_size=_BUFFER_BYTES)
+        try:
+            yield from whole_blocks(path, records.batch(block_size).prefetch(2).as_numpy_iterator(), tf.io.gfile.GFile)
+        except tf.errors.OpError as error:
+            raise unreadable(path, error.message[:120]) from None
 
 
 def string_decoder(strings: Iterable[str], integers: Iterable[str] = (), also: Iterable[str] = ()) -> ExamplesToRecordBatchDecoder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -18,6 +18,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from components.example_bytes import read_record_blocks
 from components.scored_pool import (
     ACCEPTED_NODE,
     ANSWERED,
@@ -181,16 +182,10 @@ def score_file(scorer: Scorer, examples_path: str, split: str, file: BinaryIO, b
     """
     num_products = 0
     with pq.ParquetWriter(file, SCHEMA, compression="snappy") as writer:
-        for block in _blocks(examples_path, block_products):
+        for block in read_record_blocks([examples_path], block_products):
             writer.write_table(pa.Table.from_batches([scorer.score(block, split)]))
             num_products += len(block)
     return num_products
-
-
-def _blocks(path: str, block_products: int) -> Iterator[npt.NDArray[np.object_]]:
-    compression = "GZIP" if path.endswith(".gz") else ""
-    records = tf.data.TFRecordDataset([path], compression_type=compression, buffer_size=1 << 20)
-    yield from records.batch(block_products).prefetch(2).as_numpy_iterator()
 
 
 def split_files(folder: Path, split: str) -> list[str]:

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.example_bytes import read_record_blocks
 from few_shot.frozen import FrozenFeatures
 from schemas.errors import AisleError, ModelError
 from schemas.features import features_from_json
@@ -106,7 +107,7 @@ def _texts(files: Sequence[str]) -> dict[str, list[str]]:
     """Returns ids, titles and what groups of products share, in the order of the files."""
     spec = {name: tf.io.FixedLenFeature([], tf.string, default_value="") for name in (ID, TITLE, BRAND, SHOP, MERCHANT_CATEGORY)}
     found: dict[str, list[str]] = {name: [] for name in spec}
-    for block in tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_BLOCK):
+    for block in read_record_blocks(files, _BLOCK):
         for name, column in tf.io.parse_example(block, spec).items():
             found[name] += [text.decode("utf-8", "replace") for text in column.numpy()]
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from few_shot.partial_answers import PartialAnswers, informative, partial_answers
 from schemas.product import ANSWER_NODE, ANSWER_NOT, ANSWER_QUESTION, ANSWER_UNDER, GROUP, GROUP_NODE, RULE_NODES
+from schemas.whole_records import unreadable, whole_blocks
 from trainer_module.layout import Layout, NetworkInputs
 from trainer_module.tree import Tree
 
@@ -109,6 +110,9 @@ def read_training_data(
         layout: says which columns the features get.
         tree: says which node has which number.
         transform: makes parsed features transformed ones, where the records aren't.
+
+    Raises:
+        CatalogueError: a file is missing, cut short or not GZIP TFRecord.
     """
     classes, nodes = node_table(tree.exclusive_ids, "classes"), node_table(tree.node_ids, "nodes")
 
@@ -127,12 +131,19 @@ def read_training_data(
         said = _said_in_part(features, classes, nodes)
         return inputs.bag.indices, inputs.bag.values, inputs.categories, inputs.numbers, answers, rule_rows, rule_nodes, groups, *said
 
-    blocks = [
-        [part.numpy() for part in parsed(serialized)]
-        for serialized in tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_BLOCK)
-    ]
+    blocks = [[part.numpy() for part in parsed(serialized)] for serialized in _record_blocks(files)]
     data = _stacked(blocks, layout, len(tree.node_ids))
     return replace(data, partial=_partial(blocks, data.answers, tree))
+
+
+def _record_blocks(files: Sequence[str]) -> Iterator[tf.Tensor]:
+    for path in files:
+        try:
+            records = tf.data.TFRecordDataset([path], compression_type="GZIP").batch(_BLOCK)
+            for block in whole_blocks(path, records.as_numpy_iterator(), tf.io.gfile.GFile):
+                yield tf.constant(block, tf.string)
+        except tf.errors.OpError as error:
+            raise unreadable(path, error.message[:120]) from None
 
 
 def _said_in_part(features: dict[str, Any], classes: tf.lookup.StaticHashTable, nodes: tf.lookup.StaticHashTable) -> tuple[tf.Tensor, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.evaluation.wide_metrics import BoolArray, FloatArray, IntArray, Scores
+from components.example_bytes import read_record_blocks
 from schemas.errors import EvaluationError, ModelError
 from schemas.product import (
     ANSWER_NODE,
@@ -141,7 +142,7 @@ def score_split(split: Path, models: Sequence[ScoringModel], block_products: int
     collected: list[dict[str, Any]] = []
     writers = [{head: (spool / f"{number}-{head}.float32").open("wb") for head in HEADS} for number in range(len(models))]
     try:
-        for serialized in _blocks(files, block_products):
+        for serialized in read_record_blocks(files, block_products):
             block = _parse(serialized)
             collected.append(block)
             _score_block(serialized[block["kept"]], models, writers)
@@ -167,11 +168,6 @@ def scores_of(products: JudgedProducts, found: HeadScores, taxonomy: Taxonomy) -
         shops=products.shops,
         missing=products.missing,
     )
-
-
-def _blocks(files: Sequence[str], block_products: int) -> Iterator[np.ndarray]:
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(block_products).prefetch(1)
-    yield from dataset.as_numpy_iterator()
 
 
 def _parse(serialized: np.ndarray) -> dict[str, Any]:

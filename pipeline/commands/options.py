@@ -1,12 +1,14 @@
-"""What the options of verbs share: --config and --set, numbers, and lines of output."""
+"""What the options of verbs share: --config and --set, numbers, files to write, and lines of output."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import combinations
 from pathlib import Path
 
+from schemas.errors import SettingsError
 from schemas.settings import Settings
 from schemas.settings_loader import load_settings
 
@@ -46,6 +48,22 @@ def settings_of(args: argparse.Namespace) -> Settings:
         SettingsError: they can't be used.
     """
     return load_settings(args.config, args.overrides)
+
+
+def keep_inputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str, str | Path | None]) -> None:
+    """Refuses to write over a file that is read, or to write one file twice; a missing path and `-` are nobody's.
+
+    Args:
+        outputs: what will be written, by option.
+        inputs: what is read, by option.
+
+    Raises:
+        SettingsError: two of them are one file.
+    """
+    written, read = ([(name, Path(path)) for name, path in paths.items() if path and str(path) != "-"] for paths in (outputs, inputs))
+    for (name, path), (other_name, other) in [*((out, source) for out in written for source in read), *combinations(written, 2)]:
+        if path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other)):
+            raise SettingsError(f"{name} {path}: this is the file of {other_name}, and would be written over. Name another file.")
 
 
 def positive(text: str) -> int:

@@ -329,6 +329,15 @@ def test_a_file_keeps_its_order_and_its_number_of_records(tmp_path):
 
 def test_a_file_cut_short_is_refused_by_name(tmp_path):
     write_file(tmp_path / "in.gz", [example(id=f"p{i}", title="boot") for i in range(500)])
-    (tmp_path / "in.gz").write_bytes((tmp_path / "in.gz").read_bytes()[:-200])
-    with pytest.raises(CatalogueError, match=r"in.gz: the examples can't be read: .*run the stage before again."):
-        list(read_records(str(tmp_path / "in.gz")))
+    whole = (tmp_path / "in.gz").read_bytes()
+    assert sum(map(len, read_records(str(tmp_path / "in.gz")))) == 500
+    # At one cut of seven what is left ends with a whole record, and TensorFlow alone finds nothing wrong.
+    for cut in (*range(1, 20), *range(20, len(whole), 97), len(whole)):
+        (tmp_path / "in.gz").write_bytes(whole[:-cut])
+        with pytest.raises(CatalogueError, match=r"in.gz: the examples can't be read: .*run the stage before again."):
+            list(read_records(str(tmp_path / "in.gz")))
+
+
+def test_a_file_without_records_is_read_as_one(tmp_path):
+    write_file(tmp_path / "in.gz", [])
+    assert list(read_records(str(tmp_path / "in.gz"))) == []

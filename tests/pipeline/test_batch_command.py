@@ -153,6 +153,13 @@ def test_a_truth_that_cannot_be_read_is_named_with_its_row(folder, tmp_path, tex
         call("answer", folder, "--truth", path, "--out", tmp_path / "e.jsonl")
 
 
+def test_the_truth_is_not_written_over(folder, truth):
+    before = truth.read_bytes()
+    with pytest.raises(SettingsError, match="this is the file of --truth, and would be written over"):
+        call("answer", folder, "--truth", truth, "--out", truth)
+    assert truth.read_bytes() == before
+
+
 def test_a_missing_truth_is_named(folder, tmp_path):
     with pytest.raises(LabelError, match="there is no such file of truth"):
         call("answer", folder, "--truth", tmp_path / "none.tsv", "--out", tmp_path / "e.jsonl")

@@ -101,6 +101,13 @@ def test_an_export_into_a_missing_folder_is_refused(aisle_labels, answers, tmp_p
         aisle_labels("export", str(tmp_path / "no" / "copy.jsonl"))
 
 
+def test_an_export_over_the_store_is_refused(aisle_labels, answers, tmp_path):
+    aisle_labels("import", str(answers))
+    with pytest.raises(SettingsError, match="this is the file of the store, and would be written over"):
+        aisle_labels("export", str(tmp_path / "labels.sqlite"))
+    assert aisle_labels("export")[1] == answers.read_text()
+
+
 @pytest.mark.parametrize("words", [["list", "--limit", "0"], ["retract", "e1"], []])
 def test_wrong_arguments_exit_with_two(aisle_labels, words, capsys):
     with pytest.raises(SystemExit) as left:

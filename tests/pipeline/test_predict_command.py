@@ -100,6 +100,26 @@ def test_what_cannot_be_done_is_one_error(aisle, shop, words, code, message):
     assert len(found) == 1 and message in found[0]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "{feed}"], "--out {feed}: this is the file of FEED, and would be written over. Name another file."),
+        (["--quarantine", "{link}"], "--quarantine {link}: this is the file of FEED, and"),
+        (["--out", "{folder}/x", "--quarantine", "{folder}/./x"], "--out {folder}/x: this is the file of --quarantine, and"),
+        (["--out", "{config}"], "--out {config}: this is the file of --config, and"),
+    ],
+)
+def test_no_file_that_is_read_is_written_over(aisle, shop, tmp_path, words, message):
+    feed = tmp_path / "feed.csv"
+    feed.write_bytes((shop.parent / "feeds" / "a.csv").read_bytes())
+    (tmp_path / "link").symlink_to(feed)
+    names = {"feed": feed, "link": tmp_path / "link", "folder": tmp_path, "config": shop}
+    before = [feed.read_bytes(), shop.read_bytes()]
+    _, errors = aisle("predict", feed, "--network", "awin", *(word.format(**names) for word in words), code=2)
+    assert errors.startswith("error: " + message.format(**names)) and len(errors.splitlines()) == 1
+    assert [feed.read_bytes(), shop.read_bytes()] == before and not (tmp_path / "x").exists()
+
+
 def test_the_format_is_told_by_the_name_where_no_network_is_set():
     settings = load_settings(None)
     assert feed_mapping(settings, "x/new.jsonl.gz", None)[1].format == "jsonl"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from schemas.errors import CatalogueError
 from schemas.features import MULTI_HOT, NUMERIC, TEXT, Feature, FeatureConfig
 from schemas.product import PARTIAL_FEATURES
 from tests.support.examples import example
@@ -51,6 +52,16 @@ def test_products_come_in_the_order_of_the_files(tmp_path):
     np.testing.assert_allclose(data.bag.toarray(), [[0.6, 0, 0.8], [0, 0, 0], [0, 1, 0], [0, 1, 0]])
     np.testing.assert_array_equal(data.numbers, [[1.5, 1.0]] * 4)
     assert data.categories.shape == (4, 0)
+
+
+def test_a_file_cut_short_is_refused_by_name(tmp_path):
+    files = [write(tmp_path / "a.gz", ROWS), write(tmp_path / "b.gz", [{"group": f"g{row}"} for row in range(500)])]
+    whole = (tmp_path / "b.gz").read_bytes()
+    assert len(read(files).answers) == 504
+    for cut in (1, 8, *range(20, len(whole), len(whole) // 40), len(whole)):
+        (tmp_path / "b.gz").write_bytes(whole[:-cut])
+        with pytest.raises(CatalogueError, match=r"b.gz: the examples can't be read: .*run the stage before again."):
+            read(files)
 
 
 def test_answers_are_classes_and_a_node_that_is_no_class_is_no_answer(tmp_path):

@@ -192,6 +192,14 @@ def test_the_verb_writes_the_file_whole_and_says_what_to_tell_it(tmp_path, capsy
     assert [found.name for found in path.parent.iterdir()] == ["pipeline.yaml"]
 
 
+def test_the_verb_does_not_write_over_its_settings(tmp_path, capsys):
+    config = tmp_path / "aisle.yaml"
+    config.write_bytes(CONFIG.read_bytes())
+    assert main(["compile", "--config", str(config), "--image", IMAGE, "--output", str(config)]) == 2
+    assert "this is the file of --config, and would be written over" in capsys.readouterr().err
+    assert config.read_bytes() == CONFIG.read_bytes()
+
+
 @pytest.mark.parametrize(("name", "message"), [("pipeline.json", "Kubeflow takes YAML"), ("taken/pipeline.yaml", "can't be written")])
 def test_the_verb_refuses_a_file_it_cant_write(tmp_path, capsys, name, message):
     (tmp_path / "taken").write_text("")
