@@ -339,8 +339,8 @@ def _confirmed(num_answers: int) -> float:
 
 def _add_sparse(table: np.ndarray, rows: sp.csr_matrix, weight: np.ndarray) -> None:
     """Adds a sparse `[num_columns, C]` times a weight for each class `[C]` to a table."""
-    places = rows.tocoo()
-    np.add.at(table, (places.row, places.col), places.data * weight[places.col])
+    places = rows.tocoo()  # Of a CSR matrix without duplicates, so that no place is named twice.
+    table[places.row, places.col] += places.data * weight[places.col]
 
 
 def _fading(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -395,7 +395,7 @@ def learn(
         drawn = _drawn(features, rows, np.flatnonzero(answers < 0) if unanswered is None else unanswered, parameters, seed)
     learner = _Learner(features, parameters, seed, drawn)
     if parameters.evenness:
-        learner.even_out(_distinct(features.products.groups, unanswered, parameters.evenness_products, seed))
+        learner.even_out(distinct_products(features.products.groups, unanswered, parameters.evenness_products, seed))
     classes = answers[rows]
     said = no_partial_answers(features.num_classes)
     if partial is not None:
@@ -407,7 +407,7 @@ def learn(
     return learner.compiled(learner.learnt(rows, classes, said), found, opinions)
 
 
-def _distinct(groups: np.ndarray, candidates: np.ndarray | None, count: int, seed: int) -> np.ndarray:
+def distinct_products(groups: np.ndarray, candidates: np.ndarray | None, count: int, seed: int) -> np.ndarray:
     """Returns one product of each near-duplicate group, a sample where there are more than `count`."""
     rows = np.arange(len(groups)) if candidates is None else candidates
     first = np.sort(rows[np.unique(groups[rows], return_index=True)[1]])

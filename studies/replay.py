@@ -19,6 +19,7 @@ from few_shot.frozen import FrozenFeatures
 from few_shot.learner import DEFAULTS, FewShotModel, FewShotParameters, learn
 from few_shot.partial_answers import PartialAnswers, partial_answers
 from few_shot.rule_evidence import NoRules
+from few_shot.self_training import self_taught
 from few_shot.softmax import softmax_in_place
 from pipeline.demo.labeller import SimulatedLabeller, broader_nodes, group_answer
 from schemas.group_answers import QuestionRecord
@@ -113,9 +114,9 @@ class ReplayCatalogue:
 
     def __init__(self, catalogue: FrozenCatalogue, settings: ReplaySettings) -> None:
         self.catalogue, self.settings = catalogue, settings
-        self.features = _seen(catalogue.features, settings)
-        self.classes = catalogue.true_classes
         self.dev = np.flatnonzero(~catalogue.is_test)
+        self.features = _seen(catalogue.features, self.dev, settings)
+        self.classes = catalogue.true_classes
         self.pool = self.dev[self.classes[self.dev] >= 0]
         self.test = np.flatnonzero(catalogue.is_test & (catalogue.true_nodes != NO_GOLD))
         self.groups = np.asarray(catalogue.features.products.groups)
@@ -159,13 +160,16 @@ class ReplayCatalogue:
         return found
 
 
-def _seen(features: FrozenFeatures, settings: ReplaySettings) -> FrozenFeatures:
+def _seen(features: FrozenFeatures, dev: np.ndarray, settings: ReplaySettings) -> FrozenFeatures:
     """Returns the features as the learner may see them."""
     rules = _tabled(features.rules, features.products.bag.shape[0]) if settings.with_rules else NoRules(features.num_classes)
-    if settings.with_names:
+    if settings.with_names and settings.with_rules:
         return replace(features, rules=rules)
-    texts = NodeTexts(np.zeros_like(features.node_texts.paths), np.zeros_like(features.node_texts.names))
-    return replace(features, rules=rules, known=[], node_texts=texts)
+    texts, known = features.node_texts, features.known
+    if not settings.with_names:
+        known, texts = [], NodeTexts(np.zeros_like(texts.paths), np.zeros_like(texts.names))
+    # What products were taught came from names and rules, too.
+    return self_taught(replace(features, rules=rules, known=known, node_texts=texts), dev, 0)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from few_shot.held_out import held_out_logits
 from few_shot.latent import latent_space, unit_rows
 from few_shot.learner import FewShotModel, FewShotParameters, Opinions, learn
 from few_shot.rule_evidence import HEAD, PHRASES, NoRules, RuleReadings
+from few_shot.self_training import SELF_TAUGHT, self_taught
 from schemas.features import CHARACTERS, TEXT
 from trainer_module.hyperparameters import HyperParameters
 from trainer_module.layout import Layout, NetworkInputs
@@ -63,6 +64,7 @@ class FewShot(EmbeddingNetwork):
         num_columns, num_classes = layout.num_columns + sum(sizes), len(tree.exclusive)
         self._num_columns = num_columns
         self._lengths = dict.fromkeys(layout.column_ranges(), 1.0)
+        self._taught: list[LinearEvidence] = []
         self._space = zeros((num_columns, hyper.latent_size), "space")
         self._on_bag = zeros((num_columns, num_classes), "on_bag")
         self._on_latent = zeros((hyper.latent_size + layout.num_numbers, num_classes), "on_latent")
@@ -115,16 +117,19 @@ class FewShot(EmbeddingNetwork):
         )
 
     def frozen(self, data: TrainingData, nodes: NodeBags | None, seed: int) -> FrozenFeatures:
-        """Returns what is known without answers; latent space and ordinary lengths are learnt from these products and kept."""
+        """Returns what is known without answers; latent space, ordinary lengths and what products teach are learnt from these and kept."""
         distinct = _of_distinct(self._widened(data), data.groups, seed)
         self._space.assign(self._padded(latent_space(distinct, self._latent_size, seed)))
         self._lengths = {
             name: _mean_length(distinct[:, part.start : part.stop].sqrt()) for name, part in self._layout.column_ranges().items()
         }
-        return self.described(data, nodes)
+        self._taught = []
+        features = self_taught(self.described(data, nodes), np.arange(len(data.groups)), seed)
+        self._taught = [evidence for evidence in features.known if evidence.name in SELF_TAUGHT]
+        return features
 
     def described(self, data: TrainingData, nodes: NodeBags | None) -> FrozenFeatures:
-        """Returns what is known of any products without answers, in the latent space and by the lengths there are."""
+        """Returns what is known of any products without answers, by all that `frozen` learnt."""
         nodes = nodes or no_node_texts(self._layout, len(self._tree.exclusive))
         bag, space = self._widened(data), self._space.numpy()
         products = Products(bag.sqrt(), np.hstack([unit_rows(bag @ space), data.numbers]).astype(np.float32), data.groups)
@@ -132,7 +137,7 @@ class FewShot(EmbeddingNetwork):
             self._node_latent(nodes.paths, nodes.path_numbers, space), self._node_latent(nodes.names, nodes.name_numbers, space)
         )
         rules = self._rule_readings(data, nodes.phrases) if len(data.covered) else NoRules(len(self._tree.exclusive))
-        return FrozenFeatures(products, self._tree.ancestry, self._known(nodes, texts), texts, rules)
+        return FrozenFeatures(products, self._tree.ancestry, [*self._known(nodes, texts), *self._taught], texts, rules)
 
     def _rule_readings(self, data: TrainingData, phrases: RulePhrases) -> RuleReadings:
         rows = np.arange(len(data.answers))
