@@ -28,7 +28,7 @@ class TypicalThenMargin:
         Hacohen et al. 2022, ICML, "Active learning on a budget: opposite strategies suit high and low budgets".
     """
 
-    typical_answers: int = 50
+    typical_answers: int = 25
     name: str = "typical_then_margin"
     columns: tuple[str, ...] = (EXCLUSIVE_NODES, EXCLUSIVE_PROBABILITIES, EMBEDDING, ANSWER_NODE)
 
