@@ -163,12 +163,12 @@ class ReplayCatalogue:
 def _seen(features: FrozenFeatures, dev: np.ndarray, settings: ReplaySettings) -> FrozenFeatures:
     """Returns the features as the learner may see them."""
     rules = _tabled(features.rules, features.products.bag.shape[0]) if settings.with_rules else NoRules(features.num_classes)
-    if settings.with_names and settings.with_rules:
+    if settings.with_names and settings.with_rules and not settings.within_dev:
         return replace(features, rules=rules)
     texts, known = features.node_texts, features.known
     if not settings.with_names:
         known, texts = [], NodeTexts(np.zeros_like(texts.paths), np.zeros_like(texts.names))
-    # What products were taught came from names and rules, too.
+    # What products taught came from names and rules, too, and within dev from products that are judged now.
     return self_taught(replace(features, rules=rules, known=known, node_texts=texts), dev, 0)
 
 
