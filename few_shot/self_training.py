@@ -20,7 +20,7 @@ _PRODUCTS, _PASSES = 6_000, 5
 # A guess is worth a tenth of an answer at most: separators that follow every wrong one repeat it.
 _COST = 0.1
 _LIKELIEST = 3  # Classes of a product that it moves the centroids of.
-# A table of columns and classes is mostly of weights so small that to leave them out changes no score by a thousandth.
+# A table of columns and classes is mostly of weights so small that to leave them out changes scores by a thousandth.
 _SMALLEST = {SEPARATORS: 0.005, CENTROIDS: 0.001}
 _SCORED_AT_ONCE = 1_000
 
