@@ -25,7 +25,7 @@ from few_shot.frozen import FrozenFeatures
 from few_shot.latent import unit_rows
 from few_shot.learner import FewShotModel, learn
 from few_shot.rule_evidence import RuleReadings
-from few_shot.self_training import self_taught
+from few_shot.self_training import self_trained
 from schemas.product import DEV
 from schemas.settings import SamplingSettings, ScoringSettings
 from schemas.taxonomy import Node, Taxonomy
@@ -79,7 +79,7 @@ def invented_catalogue(num_products: int) -> FrozenCatalogue:
         _rules(tree, ancestry, truth, rng),
     )
     ids = [f"product-{number}" for number in range(num_products)]
-    features = self_taught(features, np.arange(num_products), SEED)
+    features = self_trained(features, np.arange(num_products), SEED)
     return FrozenCatalogue("invented", "", tree, features, ids, ids, np.zeros(num_products, bool), classes[truth], 0)
 
 

@@ -12,6 +12,7 @@ from few_shot.evenness import evening
 from few_shot.evidence import Products, RuleEvidence
 from few_shot.frozen import FrozenFeatures
 from few_shot.partial_answers import PartialAnswers, informative, no_partial_answers, weighed
+from few_shot.softmax import softmax_in_place
 from few_shot.sparse_expert import fit_separators
 from few_shot.stacking import fit_trusts
 from few_shot.tree_regression import OpenRows, fit_regression
@@ -45,6 +46,7 @@ _TEXTS_UNCONFIRMED = 1 / 3
 _UNSEEN_MARGIN = -1.5
 # From so many answers on a model learnt from two thirds of them judges trusts as well as one learnt from more.
 _MANY, _FOLDS_OF_MANY = 3_000, 3
+_BLOCK = 1_000
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,15 @@ class FewShotModel:
         """Returns float32 `[len(rows), C]`."""
         found: np.ndarray = products.bag[rows] @ self.on_bag + products.latent[rows] @ self.on_latent + self.bias
         found += np.einsum("ncp,cp->nc", rules.of(rows), self.on_rules)
+        return found
+
+    def probabilities(self, products: Products, rules: RuleEvidence, rows: np.ndarray) -> np.ndarray:
+        """Returns float32 `[len(rows), C]`, made block by block: what rules say of many products at once is large."""
+        found = np.empty((len(rows), len(self.bias)), np.float32)
+        for start in range(0, len(rows), _BLOCK):
+            scores = self.logits(products, rules, rows[start : start + _BLOCK])
+            softmax_in_place(scores)
+            found[start : start + _BLOCK] = scores
         return found
 
 

@@ -10,11 +10,10 @@ import scipy.sparse as sp
 from few_shot.evidence import LinearEvidence
 from few_shot.frozen import FrozenFeatures
 from few_shot.learner import distinct_products, learn
-from few_shot.softmax import softmax_in_place
 from few_shot.sparse_expert import fit_separators
 
-SEPARATORS, CENTROIDS = "self-taught: separators", "self-taught: centroids"
-SELF_TAUGHT = (SEPARATORS, CENTROIDS)
+SEPARATORS, CENTROIDS = "self-trained: separators", "self-trained: centroids"
+SELF_TRAINED = (SEPARATORS, CENTROIDS)
 _STARTS = {SEPARATORS: 2.0, CENTROIDS: 1.0}
 _PRODUCTS, _PASSES = 6_000, 5
 # A guess is worth a tenth of an answer at most: separators that follow every wrong one repeat it.
@@ -22,10 +21,9 @@ _COST = 0.1
 _LIKELIEST = 3  # Classes of a product that it moves the centroids of.
 # A table of columns and classes is mostly of weights so small that to leave them out changes scores by a thousandth.
 _SMALLEST = {SEPARATORS: 0.005, CENTROIDS: 0.001}
-_SCORED_AT_ONCE = 1_000
 
 
-def self_taught(features: FrozenFeatures, among: np.ndarray, seed: int) -> FrozenFeatures:
+def self_trained(features: FrozenFeatures, among: np.ndarray, seed: int) -> FrozenFeatures:
     """Returns the features with two more pieces of evidence, learnt from what the model without answers says of products.
 
     Self-training (Scudder 1965) from names and rules: "Belle Gambe" is no node's name, but most of its products name boots, so that one
@@ -38,13 +36,14 @@ def self_taught(features: FrozenFeatures, among: np.ndarray, seed: int) -> Froze
         among: int64, numbers of the products to learn from; one of each near-duplicate group, a sample where there are thousands.
         seed: of the sample and of the order of rows.
     """
-    features = replace(features, known=[evidence for evidence in features.known if evidence.name not in SELF_TAUGHT])
+    features = replace(features, known=[evidence for evidence in features.known if evidence.name not in SELF_TRAINED])
     if not features.known and not features.rules.names:
         return features
     rows = distinct_products(features.products.groups, among, _PRODUCTS, seed)
     if not len(rows):
         return features
-    likely = _likely(features, among, rows, seed)
+    model = learn(features, np.full(len(features.products.groups), -1), seed, unanswered=among)
+    likely = model.probabilities(features.products, features.rules, rows)
     bag = features.products.bag[rows]
     columns = np.unique(bag.indices)
     tables = {SEPARATORS: _separators(bag[:, columns], likely, seed), CENTROIDS: _centroids(bag[:, columns], likely)}
@@ -52,17 +51,6 @@ def self_taught(features: FrozenFeatures, among: np.ndarray, seed: int) -> Froze
         LinearEvidence(name, _STARTS[name], on_bag=_sparse(table, columns, bag.shape[1], _SMALLEST[name])) for name, table in tables.items()
     ]
     return replace(features, known=[*features.known, *taught])
-
-
-def _likely(features: FrozenFeatures, among: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
-    """Returns the probabilities of classes without answers, float32 `[len(rows), C]`."""
-    model = learn(features, np.full(len(features.products.groups), -1), seed, unanswered=among)
-    found = np.empty((len(rows), features.num_classes), np.float32)
-    for start in range(0, len(rows), _SCORED_AT_ONCE):
-        scores = model.logits(features.products, features.rules, rows[start : start + _SCORED_AT_ONCE])
-        softmax_in_place(scores)
-        found[start : start + _SCORED_AT_ONCE] = scores
-    return found
 
 
 def _separators(bag: sp.csr_matrix, likely: np.ndarray, seed: int) -> np.ndarray:

@@ -19,8 +19,7 @@ from few_shot.frozen import FrozenFeatures
 from few_shot.learner import DEFAULTS, FewShotModel, FewShotParameters, learn
 from few_shot.partial_answers import PartialAnswers, partial_answers
 from few_shot.rule_evidence import NoRules
-from few_shot.self_training import self_taught
-from few_shot.softmax import softmax_in_place
+from few_shot.self_training import self_trained
 from pipeline.demo.labeller import SimulatedLabeller, broader_nodes, group_answer
 from schemas.group_answers import QuestionRecord
 from schemas.label_event import IS, UNDER, LabelEvent
@@ -152,12 +151,7 @@ class ReplayCatalogue:
 
     def probabilities(self, model: FewShotModel, rows: np.ndarray) -> np.ndarray:
         """Returns float32 `[len(rows), C]`."""
-        found = np.empty((len(rows), len(self.node_ids)), np.float32)
-        for start in range(0, len(rows), _BLOCK):
-            scores = model.logits(self.features.products, self.features.rules, rows[start : start + _BLOCK])
-            softmax_in_place(scores)
-            found[start : start + _BLOCK] = scores
-        return found
+        return model.probabilities(self.features.products, self.features.rules, rows)
 
 
 def _seen(features: FrozenFeatures, dev: np.ndarray, settings: ReplaySettings) -> FrozenFeatures:
@@ -169,7 +163,7 @@ def _seen(features: FrozenFeatures, dev: np.ndarray, settings: ReplaySettings) -
     if not settings.with_names:
         known, texts = [], NodeTexts(np.zeros_like(texts.paths), np.zeros_like(texts.names))
     # What products taught came from names and rules, too, and within dev from products that are judged now.
-    return self_taught(replace(features, rules=rules, known=known, node_texts=texts), dev, 0)
+    return self_trained(replace(features, rules=rules, known=known, node_texts=texts), dev, 0)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from few_shot.stopping_advice import NEXT_ANSWERS
 from pipeline.audit_quality import audit_quality, left_out_text, quality_rows
 from pipeline.batch_drawing import draw_from_latest_run
 from pipeline.commands.asked import asked
-from pipeline.commands.options import MAX_SEED, are_settings_named, keep_inputs, positive, settings_of, settings_parent, share, up_to
+from pipeline.commands.options import MAX_SEED, are_settings_named, positive, refuse_overwriting, settings_of, settings_parent, share, up_to
 from pipeline.demo.labeller import SimulatedLabeller
 from pipeline.inputs import read_taxonomy, resolved
 from pipeline.more_answers import AUDITS, SOURCES, Point, advice_of, advice_text, audited_points, point_rows, run_points
@@ -250,7 +250,7 @@ def _shortened(text: str, num_chars: int) -> str:
 
 
 def _answer(args: argparse.Namespace, items: Sequence[Mapping[str, Any]], manifest: BatchManifest) -> int:
-    keep_inputs({"--out": args.out}, {"--truth": args.truth, "--config": args.config})
+    refuse_overwriting({"--out": args.out}, {"--truth": args.truth, "--config": args.config})
     labeller = SimulatedLabeller(read_truth(Path(args.truth)), args.wrong_answer_rate, args.seed, args.labeller)
     # What was shown names the strategy, which only the manifest knows.
     asked = [{**item, "strategy": manifest.strategy, "version": manifest.version} for item in items]

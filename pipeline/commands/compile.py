@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 
-from pipeline.commands.options import add_settings, keep_inputs, settings_of, write_line, write_note
+from pipeline.commands.options import add_settings, refuse_overwriting, settings_of, write_line, write_note
 from pipeline.kubeflow.parameters import PARAMETERS
 from schemas.errors import SettingsError
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     if args.output.suffix not in _SUFFIXES:
         raise SettingsError(f"--output {args.output}: Kubeflow takes YAML. Name a file that ends in .yaml.")
-    keep_inputs({"--output": args.output}, {"--config": args.config})
+    refuse_overwriting({"--output": args.output}, {"--config": args.config})
     write_note("loading TFX ...")
     compiler = importlib.import_module("pipeline.kubeflow.compiler")
     text = compiler.compile_pipeline(settings, args.image, args.root)

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from components.batch_files import questions_of
 from pipeline.case_folder import with_case_folder
-from pipeline.commands.options import are_settings_named, keep_inputs, positive, settings_of, settings_parent
+from pipeline.commands.options import are_settings_named, positive, refuse_overwriting, settings_of, settings_parent
 from schemas.errors import LabelError, SettingsError, one_line
 from schemas.group_answers import DROPPED, QuestionRecord, parse_answer_line, question_records
 from schemas.label_event import GROUP, MAX_TEXT_LENGTH, RETRACT, LabelEvent, read_label_events, standing_events, write_label_events
@@ -119,7 +119,7 @@ def _import(args: argparse.Namespace, path: Path) -> int:
 
 
 def _export(args: argparse.Namespace, path: Path) -> int:
-    keep_inputs({"FILE": args.file}, {"the store": path, "--config": args.config})
+    refuse_overwriting({"FILE": args.file}, {"the store": path, "--config": args.config})
     with SqliteLabelEventStore(path, read_only=True) as store:
         if args.file == "-":
             for event in store.events():

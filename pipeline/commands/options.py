@@ -50,7 +50,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return load_settings(args.config, args.overrides)
 
 
-def keep_inputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str, str | Path | None]) -> None:
+def refuse_overwriting(outputs: Mapping[str, str | Path | None], inputs: Mapping[str, str | Path | None]) -> None:
     """Refuses to write over a file that is read, or to write one file twice; a missing path and `-` are nobody's.
 
     Args:

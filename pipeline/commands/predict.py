@@ -18,7 +18,7 @@ from components.feeds.files import find_feeds
 from components.feeds.products import read_batches
 from components.pair_pushing import Live
 from components.rule_matching import RuleMatcher
-from pipeline.commands.options import add_settings, keep_inputs, positive, settings_of, write_note
+from pipeline.commands.options import add_settings, positive, refuse_overwriting, settings_of, write_note
 from pipeline.encoder_inputs import fed_vectors, images_folder
 from pipeline.inputs import live_pair, read_features, read_rules, read_taxonomy, resolved
 from schemas.cleaning import Product
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AisleError: wrong settings, nothing is live, or the feed or a rule can't be used.
     """
-    keep_inputs({"--out": args.out, "--quarantine": args.quarantine}, {"FEED": args.feed, "--config": args.config})
+    refuse_overwriting({"--out": args.out, "--quarantine": args.quarantine}, {"FEED": args.feed, "--config": args.config})
     settings = resolved(settings_of(args))
     network, mapping = feed_mapping(settings, args.feed, args.network)
     feed = find_feeds([args.feed], Path.cwd(), "FEED")[0]

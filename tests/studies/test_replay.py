@@ -7,7 +7,7 @@ import pytest
 
 from components.sampling.contract import known_strategies
 from few_shot.learner import FewShotParameters, learn
-from few_shot.self_training import SELF_TAUGHT, self_taught
+from few_shot.self_training import SELF_TRAINED, self_trained
 from schemas.errors import LabelError, SamplingError
 from studies.judging import judge
 from studies.replay import ALL, AskedGroup, ReplayCatalogue, ReplaySettings, campaign, totals
@@ -117,18 +117,18 @@ def test_names_and_rules_can_be_hidden(frozen):
 def test_products_teach_anew_where_less_is_known_and_never_those_that_are_judged(frozen, hidden):
     known = replace(frozen, features=replace(frozen.features, rules=rule_of(frozen)))
     every = np.arange(len(frozen.titles))
-    taught = self_taught(known.features, every, 0)
+    taught = self_trained(known.features, every, 0)
     seen = ReplayCatalogue(replace(known, features=taught), ReplaySettings(**hidden)).features
-    alone = ReplayCatalogue(replace(known, features=self_taught(known.features, every[:1], 0)), ReplaySettings(**hidden)).features
-    assert {evidence.name for evidence in seen.known} >= set(SELF_TAUGHT)
+    alone = ReplayCatalogue(replace(known, features=self_trained(known.features, every[:1], 0)), ReplaySettings(**hidden)).features
+    assert {evidence.name for evidence in seen.known} >= set(SELF_TRAINED)
     for one, two, first in zip(seen.known, alone.known, taught.known[-len(seen.known) :], strict=True):
-        if one.name in SELF_TAUGHT:
+        if one.name in SELF_TRAINED:
             assert abs(one.on_bag - two.on_bag).nnz == 0
             assert abs(one.on_bag - first.on_bag).max() > 0.01
 
 
 def test_what_a_front_froze_is_kept_where_nothing_is_hidden(frozen):
-    taught = self_taught(frozen.features, np.arange(50), 0)
+    taught = self_trained(frozen.features, np.arange(50), 0)
     assert ReplayCatalogue(replace(frozen, features=taught), ReplaySettings()).features.known is taught.known
 
 

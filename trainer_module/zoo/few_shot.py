@@ -14,7 +14,7 @@ from few_shot.held_out import held_out_logits
 from few_shot.latent import latent_space, unit_rows
 from few_shot.learner import FewShotModel, FewShotParameters, Opinions, learn
 from few_shot.rule_evidence import HEAD, PHRASES, NoRules, RuleReadings
-from few_shot.self_training import SELF_TAUGHT, self_taught
+from few_shot.self_training import SELF_TRAINED, self_trained
 from schemas.features import CHARACTERS, TEXT
 from trainer_module.hyperparameters import HyperParameters
 from trainer_module.layout import Layout, NetworkInputs
@@ -64,7 +64,7 @@ class FewShot(EmbeddingNetwork):
         num_columns, num_classes = layout.num_columns + sum(sizes), len(tree.exclusive)
         self._num_columns = num_columns
         self._lengths = dict.fromkeys(layout.column_ranges(), 1.0)
-        self._taught: list[LinearEvidence] = []
+        self._self_trained: list[LinearEvidence] = []
         self._space = zeros((num_columns, hyper.latent_size), "space")
         self._on_bag = zeros((num_columns, num_classes), "on_bag")
         self._on_latent = zeros((hyper.latent_size + layout.num_numbers, num_classes), "on_latent")
@@ -123,9 +123,9 @@ class FewShot(EmbeddingNetwork):
         self._lengths = {
             name: _mean_length(distinct[:, part.start : part.stop].sqrt()) for name, part in self._layout.column_ranges().items()
         }
-        self._taught = []
-        features = self_taught(self.described(data, nodes), np.arange(len(data.groups)), seed)
-        self._taught = [evidence for evidence in features.known if evidence.name in SELF_TAUGHT]
+        self._self_trained = []
+        features = self_trained(self.described(data, nodes), np.arange(len(data.groups)), seed)
+        self._self_trained = [evidence for evidence in features.known if evidence.name in SELF_TRAINED]
         return features
 
     def described(self, data: TrainingData, nodes: NodeBags | None) -> FrozenFeatures:
@@ -137,7 +137,7 @@ class FewShot(EmbeddingNetwork):
             self._node_latent(nodes.paths, nodes.path_numbers, space), self._node_latent(nodes.names, nodes.name_numbers, space)
         )
         rules = self._rule_readings(data, nodes.phrases) if len(data.covered) else NoRules(len(self._tree.exclusive))
-        return FrozenFeatures(products, self._tree.ancestry, [*self._known(nodes, texts), *self._taught], texts, rules)
+        return FrozenFeatures(products, self._tree.ancestry, [*self._known(nodes, texts), *self._self_trained], texts, rules)
 
     def _rule_readings(self, data: TrainingData, phrases: RulePhrases) -> RuleReadings:
         rows = np.arange(len(data.answers))
