@@ -9,6 +9,9 @@ from typing import Protocol
 import numpy as np
 import scipy.sparse as sp
 
+# What products of a class look like by names and rules alone: `few_shot.self_training` learns it, and naive Bayes starts from it.
+CENTROIDS = "self-trained: centroids"
+
 
 @dataclass(frozen=True)
 class LinearEvidence:

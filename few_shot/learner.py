@@ -9,8 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from few_shot.evenness import evening
-from few_shot.evidence import Products, RuleEvidence
+from few_shot.evidence import CENTROIDS, Products, RuleEvidence
 from few_shot.frozen import FrozenFeatures
+from few_shot.naive_bayes import TokenOdds, fit_token_odds
 from few_shot.partial_answers import PartialAnswers, informative, no_partial_answers, weighed
 from few_shot.softmax import softmax_in_place
 from few_shot.sparse_expert import fit_separators
@@ -20,7 +21,7 @@ from few_shot.unanswered import Unanswered, draw_unanswered
 
 # Evidence learnt from answers, beside what names and rules say. The two that fade repeat all that was known without answers,
 # in a node with a answers times 1 / (1 + a) and its root, so that names are trusted less where answers say more.
-REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS = (
+REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS, BAYES = (
     "regression",
     "sparse expert",
     "sparse expert above",
@@ -29,8 +30,9 @@ REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS
     "seen",
     "answers",
     "evenness",
+    "naive Bayes",
 )
-LEARNT = (REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS)
+LEARNT = (REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, SEEN, ANSWERS, EVENNESS, BAYES)
 # Until there are some answers a cosine or a margin can't count against a class; what corrects the others may. Thirty answers
 # would turn evidence on its head by chance; several hundred know better than we do. Here and below answers are counted in groups of
 # near-duplicates, each one answer however many offers it has.
@@ -46,6 +48,9 @@ _TEXTS_UNCONFIRMED = 1 / 3
 _UNSEEN_MARGIN = -1.5
 # From so many answers on a model learnt from two thirds of them judges trusts as well as one learnt from more.
 _MANY, _FOLDS_OF_MANY = 3_000, 3
+# Tokens aren't independent, as naive Bayes has it: their odds add up to too much.
+_ODDS_SCALE = np.float32(0.25)
+_COUNTED = 20_000
 _BLOCK = 1_000
 
 
@@ -153,6 +158,7 @@ class _Learnt:
         separators: float32 `[K + 1, C]`, of each class on those columns, the intercepts last.
         separators_above: float32 `[K + 1, C]`, those of the inner nodes that hold a class, summed.
         counts: int64 `[C]`, answers a class.
+        token_odds: of naive Bayes.
     """
 
     regression: np.ndarray
@@ -160,6 +166,7 @@ class _Learnt:
     separators: np.ndarray
     separators_above: np.ndarray
     counts: np.ndarray
+    token_odds: TokenOdds
 
 
 class _Learner:
@@ -171,6 +178,9 @@ class _Learner:
         self._without_answers = np.array([evidence.start for evidence in self.known] + list(self.rules.starts), np.float32)
         self._unconfirmed = np.array([1.0] * len(self.known) + list(self.rules.unconfirmed))
         self._evenness = np.zeros(self.num_classes, np.float32)
+        self._token_shares = np.full(self.products.bag.shape[1], 1.0 / max(1, self.products.bag.shape[1]))
+        nothing = sp.csr_matrix((self.products.bag.shape[1], self.num_classes), dtype=np.float32)
+        self._typical = next((each.on_bag for each in self.known if each.name == CENTROIDS and each.on_bag is not None), nothing)
         self._inner = self.ancestry[self.ancestry.sum(axis=1) > 1]  # [inner nodes, C]
         self._texts = np.vstack([features.node_texts.paths, features.node_texts.names]).astype(np.float32)
 
@@ -189,6 +199,12 @@ class _Learner:
         for evidence, start in zip(self.known, starts, strict=False):
             scores += start * ((bag @ evidence.on_bag).toarray() if evidence.on_bag is not None else latent @ evidence.on_latent)
         self._evenness = evening(scores, self.parameters.evenness)
+
+    def count_tokens(self, rows: np.ndarray) -> None:
+        """Looks at these products for how common each token is."""
+        # One more of each: a token that none of them has isn't impossible.
+        sums = np.asarray(self.products.bag[rows].sum(axis=0), np.float64).ravel() + 1.0
+        self._token_shares = sums / sums.sum()
 
     def learnt(self, rows: np.ndarray, classes: np.ndarray, partial: PartialAnswers | None = None) -> _Learnt:
         """Fits the regression and the expert to these answers."""
@@ -211,7 +227,9 @@ class _Learner:
         separators = fit_separators(bag[:, columns], sets, passes, self.seed, unknown=unknown, row_weights=row_weights)
         separators[-1] += np.where(sets.any(axis=0), 0.0, _UNSEEN_MARGIN)
         own, inner = separators[:, : self.num_classes], separators[:, self.num_classes :]
-        return _Learnt(regression, columns, own, inner @ self._inner, counts)
+        different = _first_of_each(self.products.groups[rows])
+        odds = fit_token_odds(self.products.bag[rows[different]], classes[different], self._token_shares, self._typical)
+        return _Learnt(regression, columns, own, inner @ self._inner, counts, odds)
 
     def _sets(self, classes: np.ndarray, partial: PartialAnswers | None) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Returns in which sets answers are, the classes and then the inner nodes; where nobody knows; and their weights.
@@ -259,6 +277,7 @@ class _Learner:
         found[..., num_known + 5] = learnt.counts > 0
         found[..., num_known + 6] = np.log1p(learnt.counts)
         found[..., num_known + 7] = self._evenness
+        found[..., num_known + 8] = _ODDS_SCALE * learnt.token_odds.scores(bag)
         return found
 
     def trusts(
@@ -267,7 +286,7 @@ class _Learner:
         """Returns the trusts `[K]`, judged by answers that the evidence hasn't seen, and what they make of that evidence."""
         groups = self.products.groups[rows]
         # Near-duplicates would count as so many answers that agree: one of each is judged.
-        different = np.sort(np.unique(groups, return_index=True)[1])
+        different = _first_of_each(groups)
         start = self.starts(len(different))
         counts = np.bincount(classes, minlength=self.num_classes)
         num_folds = self.parameters.folds if len(rows) < _MANY else min(self.parameters.folds, _FOLDS_OF_MANY)
@@ -331,6 +350,9 @@ class _Learner:
                 _add_sparse(on_bag, evidence.on_bag, weight)
             else:
                 on_latent = on_latent + evidence.on_latent * weight[None]
+        bayes = np.float32(of[BAYES]) * _ODDS_SCALE
+        on_bag += bayes * learnt.token_odds.on_any
+        _add_sparse(on_bag, learnt.token_odds.on_tokens, np.full(self.num_classes, bayes, np.float32))
         bias = of[REGRESSION] * learnt.regression[-1] + expert[-1] + of[SEEN] * (learnt.counts > 0) + of[ANSWERS] * np.log1p(learnt.counts)
         bias += of[EVENNESS] * self._evenness
         return FewShotModel(
@@ -352,6 +374,11 @@ def _add_sparse(table: np.ndarray, rows: sp.csr_matrix, weight: np.ndarray) -> N
     """Adds a sparse `[num_columns, C]` times a weight for each class `[C]` to a table."""
     places = rows.tocoo()  # Of a CSR matrix without duplicates, so that no place is named twice.
     table[places.row, places.col] += places.data * weight[places.col]
+
+
+def _first_of_each(groups: np.ndarray) -> np.ndarray:
+    """Returns the place of the first product of each group, in order."""
+    return np.sort(np.unique(groups, return_index=True)[1])
 
 
 def _fading(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -407,6 +434,7 @@ def learn(
     learner = _Learner(features, parameters, seed, drawn)
     if parameters.evenness:
         learner.even_out(distinct_products(features.products.groups, unanswered, parameters.evenness_products, seed))
+    learner.count_tokens(distinct_products(features.products.groups, unanswered, _COUNTED, seed))
     classes = answers[rows]
     said = no_partial_answers(features.num_classes)
     if partial is not None:

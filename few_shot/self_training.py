@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
-from few_shot.evidence import LinearEvidence
+from few_shot.evidence import CENTROIDS, LinearEvidence
 from few_shot.frozen import FrozenFeatures
 from few_shot.learner import distinct_products, learn
 from few_shot.sparse_expert import fit_separators
 
-SEPARATORS, CENTROIDS = "self-trained: separators", "self-trained: centroids"
+SEPARATORS = "self-trained: separators"
 SELF_TRAINED = (SEPARATORS, CENTROIDS)
 _STARTS = {SEPARATORS: 2.0, CENTROIDS: 1.0}
 _PRODUCTS, _PASSES = 6_000, 5
