@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from few_shot.learner import EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, LEARNT, REGRESSION, learn
+from few_shot.learner import BAYES, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY, LEARNT, REGRESSION, learn
 from studies.dev_split import judged_within_dev
 from studies.frozen_catalogue import FrozenCatalogue, load_catalogue
 
-_SHOWN = (REGRESSION, EXPERT, EXPERT_ABOVE, FADING, FADING_SLOWLY)
+_SHOWN = (REGRESSION, EXPERT, EXPERT_ABOVE, BAYES, FADING, FADING_SLOWLY)
 
 
 def row(catalogue: FrozenCatalogue, num_answers: int, seed: int) -> list[float]:

@@ -50,7 +50,7 @@ _UNSEEN_MARGIN = -1.5
 _MANY, _FOLDS_OF_MANY = 3_000, 3
 # Tokens aren't independent, as naive Bayes has it: their odds add up to too much.
 _ODDS_SCALE = np.float32(0.25)
-_COUNTED = 20_000
+_BAYES_START, _COUNTED = 0.3, 20_000
 _BLOCK = 1_000
 
 
@@ -188,7 +188,15 @@ class _Learner:
         """Returns the trusts `[K]` before any answer has judged them."""
         confirmed = _confirmed(num_answers)
         known = self._without_answers.astype(np.float64) * (self._unconfirmed + (1.0 - self._unconfirmed) * confirmed)
-        learnt = {REGRESSION: 0.25 + 0.25 * confirmed, EXPERT: 0.5 * confirmed, SEEN: -2.0, EVENNESS: 1.0}
+        # Shares that draw too much taught self-training in part only; naive Bayes finds rare classes as well.
+        taught = float(self._typical.nnz > 0)
+        learnt = {
+            REGRESSION: 0.25 + 0.25 * confirmed,
+            EXPERT: 0.5 * confirmed,
+            SEEN: -2.0,
+            EVENNESS: 1.0 - taught,
+            BAYES: _BAYES_START * taught,
+        }
         return np.concatenate([known, [learnt.get(name, 0.0) for name in LEARNT]])
 
     def even_out(self, rows: np.ndarray) -> None:

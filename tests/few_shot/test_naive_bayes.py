@@ -51,8 +51,23 @@ def shop():
 
 def test_answers_learn_how_far_to_trust_it(shop):
     features, answers = self_trained(shop.frozen(), np.arange(900), 0), shop.some_answers(300)
-    assert learn(features, np.full(900, -1), 0).trusts["naive Bayes"] == 0.0
-    assert learn(features, answers, 0).trusts["naive Bayes"] > 0.0
+    before, after = (learn(features, each, 0).trusts["naive Bayes"] for each in (np.full(900, -1), answers))
+    assert before > 0.0
+    assert after > 0.0
+    assert before != after
+
+
+def test_it_begins_where_names_taught_what_products_look_like(shop):
+    taught, untaught = (
+        learn(features, np.full(900, -1), 0).trusts for features in (self_trained(shop.frozen(), np.arange(900), 0), shop.frozen())
+    )
+    assert (taught["naive Bayes"], taught["evenness"]) == (0.3, 0.0)
+    assert (untaught["naive Bayes"], untaught["evenness"]) == (0.0, 1.0)
+
+
+def test_without_names_answers_alone_teach_it(shop):
+    blind = dataclasses.replace(shop.frozen(), known=[])
+    assert learn(blind, shop.some_answers(300), 0).trusts["naive Bayes"] > 0.0
 
 
 def test_near_duplicates_count_once(shop):
