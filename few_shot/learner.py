@@ -50,7 +50,9 @@ _UNSEEN_MARGIN = -1.5
 _MANY, _FOLDS_OF_MANY = 3_000, 3
 # Tokens aren't independent, as naive Bayes has it: their odds add up to too much.
 _ODDS_SCALE = np.float32(0.25)
-_BAYES_START, _COUNTED = 0.3, 20_000
+_BAYES_START = 0.3
+# How common a token is shows in so many products.
+_COUNTED = 20_000
 _BLOCK = 1_000
 
 
@@ -188,7 +190,7 @@ class _Learner:
         """Returns the trusts `[K]` before any answer has judged them."""
         confirmed = _confirmed(num_answers)
         known = self._without_answers.astype(np.float64) * (self._unconfirmed + (1.0 - self._unconfirmed) * confirmed)
-        # Shares that draw too much taught self-training in part only; naive Bayes finds rare classes as well.
+        # Self-training was taught with common classes held back, and naive Bayes finds rare ones: to hold back once more is too much.
         taught = float(self._typical.nnz > 0)
         learnt = {
             REGRESSION: 0.25 + 0.25 * confirmed,
@@ -457,7 +459,7 @@ def learn(
 def distinct_products(groups: np.ndarray, candidates: np.ndarray | None, count: int, seed: int) -> np.ndarray:
     """Returns one product of each near-duplicate group, a sample where there are more than `count`."""
     rows = np.arange(len(groups)) if candidates is None else candidates
-    first = np.sort(rows[np.unique(groups[rows], return_index=True)[1]])
+    first = np.sort(rows[_first_of_each(groups[rows])])
     return first if len(first) <= count else np.sort(np.random.default_rng(seed).choice(first, count, replace=False))
 
 

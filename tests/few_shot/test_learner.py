@@ -45,6 +45,14 @@ def test_answers_teach_how_far_to_trust_a_rule(shop):
     assert after < 0.6 * before
 
 
+def test_answers_overrule_a_wrong_rule(shop):
+    wrong = OneRule((shop.truth + 7) % NUM_CLASSES)
+    misled, corrected = (shop.accuracy(shop.learn(shop.some_answers(count), wrong), wrong) for count in (0, 200))
+    without = shop.accuracy(shop.learn(shop.some_answers(200)))
+    assert corrected > misled
+    assert corrected > without - 0.02
+
+
 @pytest.mark.parametrize("count", [1, 3, 30])
 def test_answers_of_one_node_alone_do_not_make_it_the_answer_to_everything(shop, by_names, count):
     answers = np.full(600, -1)
