@@ -37,7 +37,7 @@ setup: $(READY) ## make the environment in .venv with the program in .venv/bin/a
 $(READY): locks/pipeline-dev.txt setup.py scripts/setup.sh
 	scripts/setup.sh
 
-setup-apps: $(READY_APPS) ## make the small environment in .venv-apps, without TensorFlow, for aisle similar
+setup-apps: $(READY_APPS) ## make the small environment in .venv-apps, without TensorFlow: aisle similar, the learner
 
 $(READY_APPS): locks/apps.txt setup.py scripts/setup.sh
 	scripts/setup.sh apps
@@ -53,6 +53,7 @@ loop: setup $(DEMO)/aisle.yaml ## one turn of the labelling loop: run, answer th
 
 test: setup ## all tests a bare machine can run, in two processes
 	scripts/apt.sh chromium chromium || echo "no browser: the report is not looked at in one" >&2
+	$(MAKE) --no-print-directory setup-apps || echo "no small environment: what runs in both is tested in one" >&2
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -rs $(ARGS)
 
 test-fast: setup ## the tests that take less than five seconds each

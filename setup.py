@@ -4,8 +4,8 @@ from setuptools import find_packages, setup
 
 PACKAGES = ["components", "encoders", "few_shot", "pipeline", "schemas", "serving", "similarity", "stores", "studies", "trainer_module"]
 
-# schemas, similarity and stores run in both environments, so what they need is all an app needs.
-CORE = ["numpy", "PyYAML", "pyahocorasick", "google-re2", "orjson", "google-crc32c"]
+# schemas, few_shot, similarity and stores run in both environments, so what they need is what every app needs.
+CORE = ["numpy", "scipy", "PyYAML", "pyahocorasick", "google-re2", "orjson", "google-crc32c"]
 PIPELINE = [
     "tfx[kfp]==1.16.0",
     "apache-beam[gcp]>=2.59,<2.62",
@@ -23,7 +23,6 @@ PIPELINE = [
     "matplotlib",
     "pyarrow",
     "pyarrow-hotfix",
-    "scipy",
     "pillow",
     "defusedxml",
     "Jinja2",
