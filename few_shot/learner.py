@@ -135,16 +135,23 @@ class FewShotModel:
     opinions: Opinions
 
     def logits(self, products: Products, rules: RuleEvidence, rows: np.ndarray) -> np.ndarray:
-        """Returns float32 `[len(rows), C]`."""
-        found: np.ndarray = products.bag[rows] @ self.on_bag + products.latent[rows] @ self.on_latent + self.bias
-        found += np.einsum("ncp,cp->nc", rules.of(rows), self.on_rules)
-        return found
+        """Returns float32 `[len(rows), C]`, added up in doubles and rounded once: to the bit what the model's graph says."""
+        bag = products.bag[rows].astype(np.float64)
+        columns, places = np.unique(bag.indices, return_inverse=True)
+        narrow = sp.csr_matrix((bag.data, places, bag.indptr), shape=(len(rows), len(columns)))
+        found: np.ndarray = narrow @ self.on_bag[columns].astype(np.float64)
+        found += products.latent[rows].astype(np.float64) @ self.on_latent.astype(np.float64)
+        found += self.bias
+        said = rules.of(rows)
+        for k in range(said.shape[2]):
+            found += said[..., k].astype(np.float64) * self.on_rules[:, k]
+        return found.astype(np.float32)
 
     def probabilities(self, products: Products, rules: RuleEvidence, rows: np.ndarray) -> np.ndarray:
         """Returns float32 `[len(rows), C]`, made block by block: what rules say of many products at once is large."""
         found = np.empty((len(rows), len(self.bias)), np.float32)
         for start in range(0, len(rows), _BLOCK):
-            scores = self.logits(products, rules, rows[start : start + _BLOCK])
+            scores = self.logits(products, rules, rows[start : start + _BLOCK]).astype(np.float64)
             softmax_in_place(scores)
             found[start : start + _BLOCK] = scores
         return found

@@ -54,15 +54,16 @@ class RuleReadings:
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """Returns float32 `[len(rows), C, len(names)]`."""
-        logits = self.embedding[rows] @ self.weights + self.bias
+        # In doubles, rounded once, as the model's graph does it.
+        exact = self.embedding[rows].astype(np.float64) @ self.weights.astype(np.float64) + self.bias
+        logits = exact.astype(np.float32)
         num_nodes = logits.shape[1]
         by_parent = np.argsort(self.parents, kind="stable")
         inner, first = np.unique(self.parents[by_parent], return_index=True)
-        best_child = np.full((num_nodes + 1, len(rows)), _LOWEST, np.float32)
-        best_child[inner] = np.maximum(np.maximum.reduceat(logits.T[by_parent], first, axis=0), _LOWEST)
-        with_root = np.concatenate([logits, np.full((len(rows), 1), -_LOWEST, np.float32)], 1)
-        found = (logits[:, self.exclusive], -best_child[self.exclusive].T, with_root[:, self.parents[self.exclusive]])
-        read = [_log_sigmoid(each) for each in found]
+        no_child_is = np.full((len(rows), num_nodes + 1), _log_sigmoid(np.array([-_LOWEST])), np.float32)
+        no_child_is[:, inner] = _log_sigmoid(-np.maximum(np.maximum.reduceat(logits[:, by_parent], first, axis=1), _LOWEST))
+        is_on = _log_sigmoid(np.concatenate([logits, np.full((len(rows), 1), -_LOWEST, np.float32)], 1))
+        read = [is_on[:, self.exclusive], no_child_is[:, self.exclusive], is_on[:, self.parents[self.exclusive]]]
         if self.held is not None:
             holds = np.pad(self.held[rows].toarray(), ((0, 0), (0, 1)))
             read += [holds[:, self.exclusive], holds[:, self.parents[self.exclusive]]]
@@ -88,5 +89,6 @@ class NoRules:
 
 
 def _log_sigmoid(logits: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.minimum(logits, 0) - np.log1p(np.exp(-np.abs(logits)))
+    wide = logits.astype(np.float64)
+    found: np.ndarray = np.minimum(wide, 0) - np.log1p(np.exp(-np.abs(wide)))
     return found.astype(np.float32)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from few_shot.acceptance import ACCEPTED, ASKED, CLIMBED, AcceptancePolicy
 from few_shot.subtrees import Subtrees
+from trainer_module.zoo.layers import in_doubles, rounded
 
 
 class Accepting(tf.Module):
@@ -34,10 +34,8 @@ class Accepting(tf.Module):
             `decision`: string `[n]`, accept, climb or ask; `accepted_node`: string `[n]`, its id, empty where a person is asked;
             `confidence`: float32 `[n]`, calibrated probability of the accepted node, else of the best class.
         """
-        # As NumPy computes it, step by step: a product right at a threshold is decided alike.
-        scaled = (logits - tf.reduce_max(logits, axis=1, keepdims=True)) / np.float32(self._policy.temperature)
-        shares = tf.exp(scaled)
-        probabilities = shares / tf.reduce_sum(shares, axis=1, keepdims=True)
+        # In doubles, rounded once, as NumPy computes it: a product right at a threshold is decided alike.
+        probabilities = rounded(tf.nn.softmax(in_doubles(logits) / self._policy.temperature))
         best, classes = tf.reduce_max(probabilities, axis=1), tf.argmax(probabilities, axis=1)
         accepted = tf.cast(best, tf.float64) >= self._policy.answer_threshold
         climbs, above, sums = self._ancestors(probabilities)

@@ -17,6 +17,7 @@ from trainer_module.training_data import node_table
 from trainer_module.tree import Tree
 from trainer_module.vector_inputs import VectorInputs, sparse_rows
 from trainer_module.zoo.contract import Network, NetworkOutputs
+from trainer_module.zoo.layers import in_doubles, rounded
 
 _SERIALIZED = tf.TensorSpec([None], tf.string, name="examples")
 
@@ -111,13 +112,13 @@ class ServedModel(tf.Module):
 
     def _top(self, read: _Read) -> dict[str, tf.Tensor]:
         outputs = self._outputs(read)
-        exclusive = tf.nn.softmax(outputs.exclusive)
-        best, classes = tf.math.top_k(exclusive, self._top_exclusive)
-        best_rules, nodes = tf.math.top_k(tf.sigmoid(outputs.rule_based), self._top_rules)
+        exclusive = tf.nn.softmax(in_doubles(outputs.exclusive))
+        best, classes = tf.math.top_k(rounded(exclusive), self._top_exclusive)
+        best_rules, nodes = tf.math.top_k(_sigmoid(outputs.rule_based), self._top_rules)
         return {
             "exclusive_nodes": tf.gather(self._exclusive_ids, classes),
             "exclusive_probabilities": tf.identity(best),
-            "exclusive_entropy": -tf.reduce_sum(exclusive * tf.math.log(tf.maximum(exclusive, 1e-30)), axis=1),
+            "exclusive_entropy": rounded(-tf.reduce_sum(exclusive * tf.math.log(tf.maximum(exclusive, 1e-30)), axis=1)),
             "rule_based_nodes": tf.gather(self._node_ids, nodes),
             "rule_based_probabilities": tf.identity(best_rules),
             "embedding": _unit(outputs.embedding),
@@ -140,7 +141,7 @@ class ServedModel(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
     def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Every exclusive node and its probability, in the shape of TensorFlow Serving's Classify."""
-        scores = tf.nn.softmax(self._outputs(self._parsed(inputs)).exclusive)
+        scores = _softmax(self._outputs(self._parsed(inputs)).exclusive)
         return {"classes": tf.tile(self._exclusive_ids[None], [tf.shape(scores)[0], 1]), "scores": scores}
 
     @tf.function(input_signature=[_SERIALIZED])
@@ -148,8 +149,8 @@ class ServedModel(tf.Module):
         """Every probability of both heads, for evaluation."""
         outputs = self._outputs(self._parsed(examples))
         return {
-            "exclusive": tf.nn.softmax(outputs.exclusive),
-            "rule_based": tf.sigmoid(outputs.rule_based),
+            "exclusive": _softmax(outputs.exclusive),
+            "rule_based": _sigmoid(outputs.rule_based),
             "exclusive_chain": tf.gather(self._chains, tf.argmax(outputs.exclusive, axis=1)),
             "embedding": _unit(outputs.embedding),
         }
@@ -217,4 +218,13 @@ def _sparse_column(value: tf.Tensor, present: tf.Tensor) -> tf.SparseTensor:
 
 
 def _unit(vectors: tf.Tensor) -> tf.Tensor:
-    return vectors / tf.maximum(tf.norm(vectors, axis=1, keepdims=True), 1e-12)
+    wide = in_doubles(vectors)
+    return rounded(wide / tf.maximum(tf.norm(wide, axis=1, keepdims=True), 1e-12))
+
+
+def _softmax(logits: tf.Tensor) -> tf.Tensor:
+    return rounded(tf.nn.softmax(in_doubles(logits)))
+
+
+def _sigmoid(logits: tf.Tensor) -> tf.Tensor:
+    return rounded(tf.sigmoid(in_doubles(logits)))

@@ -13,14 +13,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from components.scored_pool import read_scored_pool
+from few_shot.learner import learn
 from pipeline.cli import main
 from pipeline.commands.run import run_in_child
 from pipeline.plan import plan_run
 from pipeline.progress import Progress
 from studies.front import front_settings
-from studies.frozen_catalogue import save_catalogue
+from studies.frozen_catalogue import load_catalogue, save_catalogue
 from studies.result_lines import read_lines
 from tests.studies.catalogues import frozen_catalogue, write_case
 
@@ -149,7 +152,7 @@ def test_a_folder_without_gold_is_refused_before_anything_runs(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_replay_without_answers_scores_what_the_pipeline_scores(tmp_path):
+def test_a_replay_without_answers_scores_to_the_bit_what_the_pipeline_scores(tmp_path):
     case, work = write_case(tmp_path / "case"), tmp_path / "work"
     words = (
         "study",
@@ -169,10 +172,16 @@ def test_a_replay_without_answers_scores_what_the_pipeline_scores(tmp_path):
     assert code == 0, said
     (replayed,) = read_lines(tmp_path / "a.jsonl")
     plan = plan_run(front_settings(case, work, None, ["statistics.enabled=false"]))
-    paths = run_in_child(plan, Progress(io.StringIO(), live=False), until="CategoryEvaluator")["paths"]
+    paths = run_in_child(plan, Progress(io.StringIO(), live=False), until="PoolScorer")["paths"]
     served = json.loads((Path(paths["CategoryEvaluator.evaluation"]) / "metrics.json").read_text())["exclusive"]
     for name in ("judged", "accuracy", "hierarchical_f1", "macro_f1", "weighted_f1_over_depths"):
         assert replayed[name] == pytest.approx(served[name], abs=6e-5), name
+    (folder,) = work.glob("*/frozen-*")
+    offline, pool = load_catalogue(folder), read_scored_pool(Path(paths["PoolScorer.scored_pool"]))
+    features, rows = offline.features, [offline.product_ids.index(product_id) for product_id in pool.product_ids.tolist()]
+    model = learn(features, np.full(len(features.products.groups), -1), 0, unanswered=np.flatnonzero(~offline.is_test))
+    shares = -np.sort(-model.probabilities(features.products, features.rules, np.array(rows)), axis=1)
+    np.testing.assert_array_equal(pool.exclusive_probabilities, shares[:, : pool.exclusive_probabilities.shape[1]])
 
     code, _, said = aisle(*words, "--budgets", 0, 20)
     assert code == 0, said

@@ -9,7 +9,7 @@ from trainer_module.hyperparameters import HyperParameters
 from trainer_module.layout import Layout, NetworkInputs
 from trainer_module.tree import Tree
 from trainer_module.zoo.contract import COLUMN_AXIS, NODE_AXIS, value_axis
-from trainer_module.zoo.layers import FIRST_RULE_LOGIT, Bag, embedded, normal
+from trainer_module.zoo.layers import FIRST_RULE_LOGIT, Bag, embedded, in_doubles, normal, rounded
 
 
 class EmbeddingNetwork(tf.Module):
@@ -44,10 +44,10 @@ class EmbeddingNetwork(tf.Module):
 
     def embedding(self, bag: Bag, inputs: NetworkInputs) -> tf.Tensor:
         """Returns float32 `[n, width]`."""
-        parts = [bag.sum(self.weights["tokens"])]
+        parts = [rounded(bag.sum(self.weights["tokens"]))]
         parts += [embedded(self.weights[name], inputs.categories[:, k]) for k, name in self._embedded]
         if "numbers" in self.weights:
-            parts.append(tf.nn.tanh(tf.matmul(inputs.numbers, self.weights["numbers"])))
+            parts.append(rounded(tf.nn.tanh(tf.matmul(in_doubles(inputs.numbers), in_doubles(self.weights["numbers"])))))
         return tf.concat(parts, 1)
 
     def bag(self, inputs: NetworkInputs, training: bool) -> Bag:

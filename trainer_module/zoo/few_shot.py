@@ -11,7 +11,7 @@ import tensorflow as tf
 from few_shot.evidence import LinearEvidence, NodeTexts, Products
 from few_shot.frozen import FrozenFeatures
 from few_shot.held_out import held_out_logits
-from few_shot.latent import latent_space, unit_rows
+from few_shot.latent import SMALLEST_LENGTH, latent_space, projected
 from few_shot.learner import FewShotModel, FewShotParameters, Opinions, learn
 from few_shot.rule_evidence import HEAD, PHRASES, NoRules, RuleReadings
 from few_shot.self_training import SELF_TRAINED, self_trained
@@ -24,7 +24,7 @@ from trainer_module.training_data import TrainingData
 from trainer_module.tree import Tree
 from trainer_module.zoo.contract import NetworkOutputs
 from trainer_module.zoo.embedding_network import EmbeddingNetwork
-from trainer_module.zoo.layers import Bag, RuleReading, embedded, zeros
+from trainer_module.zoo.layers import Bag, RuleReading, embedded, in_doubles, rounded, zeros
 from trainer_module.zoo.phrase_reading import PhraseReading
 
 # Trust in the cosine of a field with a node's path and with its name, before anybody answers. A softmax reads the sum.
@@ -33,7 +33,7 @@ FIELD_TRUSTS = {"title": (2.5, 1.0), "merchant_category": (2.0, 1.0), "category"
 _CHARACTERS_OF_PATH = 2.0
 _OTHER_FIELDS, _LATENT, _ENCODED = (0.5, 0.25), (4.0, 2.0), (7.0, 5.0)
 # A category column is one word against a title of unit length: at full weight a brand with one contrary answer outvotes the title.
-_CATEGORY_WEIGHT = 0.3
+_CATEGORY_WEIGHT = np.float32(0.3)
 _MANY_ANSWERS, _ENOUGH_OPINIONS = 3_000, 2_000
 _SCORED_AT_ONCE = 1024
 _SPACE_ROWS = 20_000
@@ -44,6 +44,9 @@ class FewShot(EmbeddingNetwork):
 
     The exclusive head has no gradients: `few_shot.learner` makes its tables, whatever the number of answers. It reads the square roots of
     the bag's weights, in which neither a rare word nor a short text outweighs all others; the latent space reads the weights.
+
+    What it says outside training is added up in doubles and rounded once: bit for bit the same in every batch, and what NumPy makes of
+    the tables.
     """
 
     def __init__(self, layout: Layout, tree: Tree, hyper: HyperParameters, rng: np.random.Generator) -> None:
@@ -75,23 +78,32 @@ class FewShot(EmbeddingNetwork):
     def __call__(self, inputs: NetworkInputs, training: bool = False) -> NetworkOutputs:
         """Returns both heads' logits and the latent vector; while rules are learnt, zeros and the embedding rules are read from."""
         bag = self.bag(inputs, training)
-        embedding = self.embedding(bag, inputs)
-        rules = self.rule_logits(self.hidden(embedding, training))
         if training:
+            embedding = self.embedding(bag, inputs)
+            rules = self.rule_logits(self.hidden(embedding, training))
             return NetworkOutputs(tf.zeros([tf.shape(rules)[0], len(self._tree.exclusive)]), rules, embedding)
-        latent = tf.concat([tf.math.l2_normalize(self._columns(self._space, bag, inputs, _CATEGORY_WEIGHT), axis=1), inputs.numbers], 1)
-        on_bag = self._columns(self._on_bag, bag.roots(), inputs, _CATEGORY_WEIGHT**0.5)
-        exclusive = on_bag + tf.matmul(latent, self._on_latent) + self._bias
+        rules = self._rule_logits(self._read_by_rules(inputs))
+        latent = tf.concat([rounded(_unit(self._columns(self._space, bag, inputs, _CATEGORY_WEIGHT))), inputs.numbers], 1)
+        exclusive = self._columns(self._on_bag, bag.roots(), inputs, np.sqrt(_CATEGORY_WEIGHT))
+        exclusive += tf.matmul(in_doubles(latent), in_doubles(self._on_latent)) + in_doubles(self._bias)
         for k, found in enumerate([*self._reading(rules), *self._phrases(inputs.bag)]):
-            exclusive += found * self._on_rules[:, k]
-        return NetworkOutputs(exclusive, rules, latent)
+            exclusive += in_doubles(found) * in_doubles(self._on_rules[:, k])
+        return NetworkOutputs(rounded(exclusive), rules, latent)
 
-    def _columns(self, table: tf.Variable, bag: Bag, inputs: NetworkInputs, category_weight: float) -> tf.Tensor:
-        """Returns the sum over a product's rows of a table, tokens by their weights and every category by one."""
-        found = bag.sum(table)
+    def _read_by_rules(self, inputs: NetworkInputs) -> tf.Tensor:
+        """Returns what the rule_based head reads outside training, float32 `[n, w]`."""
+        return self.embedding(self.bag(inputs, False).in_doubles(), inputs)
+
+    def _rule_logits(self, embedding: tf.Tensor) -> tf.Tensor:
+        weights, bias = in_doubles(self.weights["rule_based"]), in_doubles(self.weights["rule_bias"])
+        return rounded(tf.matmul(in_doubles(embedding), weights) + bias)
+
+    def _columns(self, table: tf.Variable, bag: Bag, inputs: NetworkInputs, category_weight: np.float32) -> tf.Tensor:
+        """Returns the sum over a product's rows of a table, tokens by their weights and every category by one, in doubles."""
+        found = bag.in_doubles().sum(table)
         for k, start in enumerate(self._starts):
             ids = inputs.categories[:, k]
-            found += category_weight * embedded(table, tf.where(ids >= 0, ids + start, -1))
+            found += float(category_weight) * in_doubles(embedded(table, tf.where(ids >= 0, ids + start, -1)))
         return found
 
     def learn_answers(self, data: TrainingData, nodes: NodeBags | None, seed: int, progress: Callable[[str], None]) -> None:
@@ -132,7 +144,7 @@ class FewShot(EmbeddingNetwork):
         """Returns what is known of any products without answers, by all that `frozen` learnt."""
         nodes = nodes or no_node_texts(self._layout, len(self._tree.exclusive))
         bag, space = self._widened(data), self._space.numpy()
-        products = Products(bag.sqrt(), np.hstack([unit_rows(bag @ space), data.numbers]).astype(np.float32), data.groups)
+        products = Products(bag.sqrt(), np.hstack([projected(bag, space), data.numbers]).astype(np.float32), data.groups)
         texts = NodeTexts(
             self._node_latent(nodes.paths, nodes.path_numbers, space), self._node_latent(nodes.names, nodes.name_numbers, space)
         )
@@ -142,7 +154,7 @@ class FewShot(EmbeddingNetwork):
     def _rule_readings(self, data: TrainingData, phrases: RulePhrases) -> RuleReadings:
         rows = np.arange(len(data.answers))
         blocks = [data.inputs(rows[k : k + _SCORED_AT_ONCE]) for k in range(0, len(rows), _SCORED_AT_ONCE)]
-        embedding = np.concatenate([self.embedding(self.bag(block, False), block).numpy() for block in blocks])
+        embedding = np.concatenate([self._read_by_rules(block).numpy() for block in blocks])
         weights, bias = (self.weights[name].numpy() for name in ("rule_based", "rule_bias"))
         held = None
         if len(phrases.nodes):
@@ -169,7 +181,7 @@ class FewShot(EmbeddingNetwork):
         return np.pad(space, ((0, 0), (0, self._latent_size - space.shape[1])))
 
     def _node_latent(self, bag: sp.csr_matrix, numbers: np.ndarray, space: np.ndarray) -> np.ndarray:
-        return np.hstack([unit_rows(bag @ space[: bag.shape[1]]), numbers]).astype(np.float32)
+        return np.hstack([projected(bag, space[: bag.shape[1]]), numbers]).astype(np.float32)
 
     def _known(self, nodes: NodeBags, texts: NodeTexts) -> list[LinearEvidence]:
         known = []
@@ -207,6 +219,11 @@ class FewShot(EmbeddingNetwork):
         ):
             variable.assign(value)
         self.trusts, self._opinions = model.trusts, model.opinions
+
+
+def _unit(vectors: tf.Tensor) -> tf.Tensor:
+    """Returns the rows at length 1 as `few_shot.latent.unit_rows` does; rows of zeros stay zeros."""
+    return vectors / tf.maximum(tf.norm(vectors, axis=1, keepdims=True), SMALLEST_LENGTH)
 
 
 def _mean_length(rows: sp.csr_matrix) -> float:

@@ -35,9 +35,30 @@ class Bag:
         found._compact = self._compact.with_values(tf.sqrt(self._compact.values))
         return found
 
+    def in_doubles(self) -> Bag:
+        """Returns the bag with sums in float64, see `in_doubles`."""
+        found = copy.copy(self)
+        found._compact = self._compact.with_values(in_doubles(self._compact.values))
+        return found
+
     def sum(self, table: tf.Variable) -> tf.Tensor:
         """Returns the weighted sum of the table's rows `[n, width]`; `table` is `[num_columns, width]`."""
-        return tf.sparse.sparse_dense_matmul(self._compact, tf.gather(table, self._columns))
+        rows = tf.cast(tf.gather(table, self._columns), self._compact.dtype)
+        return tf.sparse.sparse_dense_matmul(self._compact, rows)
+
+
+def in_doubles(values: tf.Tensor) -> tf.Tensor:
+    """Returns the values in float64, to be added or multiplied there and `rounded` once.
+
+    In float32 the last digits show in what order was added, which depends on the batch, the machine and the library. In float64 they
+    show some nine digits behind those that a float32 has, so that rounded sums are the same, bit for bit, but for one in a hundred million.
+    """
+    return tf.cast(values, tf.float64)
+
+
+def rounded(values: tf.Tensor) -> tf.Tensor:
+    """Returns the values in float32."""
+    return tf.cast(values, tf.float32)
 
 
 def embedded(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
@@ -58,18 +79,24 @@ class RuleReading(tf.Module):
         self._exclusive = tf.constant(tree.exclusive)
         self._parents = tf.constant(tree.parents)
         self._num_nodes = len(tree.node_ids)
+        inner = np.unique(tree.parents)  # The last one is above the roots, if it is there.
+        self._inner = tf.constant(inner)
+        self._inner_of_class = tf.constant(np.where(np.isin(tree.exclusive, inner), np.searchsorted(inner, tree.exclusive), len(inner)))
 
     def __call__(self, rule_logits: tf.Tensor) -> list[tf.Tensor]:
         """Returns the three as `[n, C]` from the rule_based head's logits `[n, N]`; no gradient flows into them."""
         by_node = tf.transpose(tf.stop_gradient(rule_logits))  # [N, n]
-        best_child = tf.maximum(tf.math.unsorted_segment_max(by_node, self._parents, self._num_nodes + 1), _LOWEST)
-        with_root = tf.concat([by_node, tf.fill([1, tf.shape(by_node)[1]], -_LOWEST)], 0)
-        found = (
-            tf.gather(by_node, self._exclusive),
-            tf.gather(-best_child, self._exclusive),
-            tf.gather(with_root, tf.gather(self._parents, self._exclusive)),
+        best_child = tf.maximum(tf.gather(tf.math.unsorted_segment_max(by_node, self._parents, self._num_nodes + 1), self._inner), _LOWEST)
+        without = tf.fill([1, tf.shape(by_node)[1]], -_LOWEST)  # Above a root the logit of a node that is on, below a leaf of no child on.
+        is_on, no_child_is = (
+            rounded(tf.math.log_sigmoid(in_doubles(tf.concat([logits, without], 0)))) for logits in (by_node, -best_child)
         )
-        return [tf.transpose(tf.math.log_sigmoid(logits)) for logits in found]
+        found = (
+            tf.gather(is_on, self._exclusive),
+            tf.gather(no_child_is, self._inner_of_class),
+            tf.gather(is_on, tf.gather(self._parents, self._exclusive)),
+        )
+        return [tf.transpose(logarithms) for logarithms in found]
 
 
 class RulePrior(tf.Module):

@@ -28,15 +28,25 @@ def named():
 
 
 @pytest.mark.parametrize("answered", [0.0, 0.2, 1.0])
-def test_the_graph_says_what_the_learnt_tables_say(network, answered):
+def test_the_graph_says_to_the_bit_what_the_learnt_tables_say(network, answered):
     data = separable(90, answered=answered)
     data = replace(data, bag=data.bag.multiply(np.linspace(0.1, 3, 90)[:, None]).tocsr().astype(np.float32))
     features, rows = network.frozen(data, named(), 0), np.arange(90)
     expected = learn(features, data.answers, 0).logits(features.products, features.rules, rows)
     network.learn_answers(data, named(), 0, lambda line: None)
     found = network(data.inputs(rows)).exclusive.numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-4)
+    np.testing.assert_array_equal(found, expected)
     assert np.ptp(found, axis=1).min() > 0.1
+
+
+def test_a_product_gets_the_same_to_the_bit_alone_and_in_any_batch(network):
+    data = separable(90, answered=0.2)
+    network.learn_answers(data, named(), 0, lambda line: None)
+    together = network(data.inputs(np.arange(90)))
+    for rows in (np.array([7]), np.arange(40, 23, -1), np.array([3, 3, 88])):
+        apart = network(data.inputs(rows))
+        for part, whole in zip(apart, together, strict=True):
+            np.testing.assert_array_equal(part.numpy(), whole.numpy()[rows])
 
 
 def test_the_learner_sees_roots_of_weights_and_the_latent_space_weights(network):
