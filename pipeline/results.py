@@ -19,6 +19,7 @@ from pipeline.root_state import METADATA, metadata_way_out, take_back_cut_off_wr
 from schemas.errors import StoreError
 
 _OUTPUT = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.DECLARED_OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
+_HYPERPARAMETERS = Path("assets.extra") / "hyperparameters.json"
 _DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 
 
@@ -116,6 +117,7 @@ def collect_results(root: Path, plan: RunPlan) -> dict[str, Any]:
         "products": {key: quarantine[key] for key in ("rows", "refused", "duplicates", "groups", "by_split") if key in quarantine},
         "labels": {**rules["labels"], "rules": {"products": rules["covered"], "coverage": rules["coverage"]}},
         "learnt_from": {"now": _num_answers(uri["Trainer.model"] / "Format-Serving"), "live": _num_answers(Path(plan.baseline_uri or "."))},
+        "families": compared_families(uri["Trainer.model"] / "Format-Serving"),
         "batch": batch,
         "index": {key: index[key] for key in ("kind", "num_products", "dimension", "recall")},
         "paths": {
@@ -150,8 +152,14 @@ def _went_live(pushed: metadata_store_pb2.Artifact, place: PushFolder) -> tuple[
 
 def _num_answers(model: Path) -> int | None:
     """Returns how many answers of people a model learnt from; None where there is no model that says so."""
-    path = model / "assets.extra" / "hyperparameters.json"
+    path = model / _HYPERPARAMETERS
     return int(_json(path)["fit"]["num_answers"]) if path.exists() else None
+
+
+def compared_families(model: Path) -> dict[str, Any] | None:
+    """Returns which family won on held-out answers and every one's scores; None where none were compared."""
+    found: dict[str, Any] = _json(model / _HYPERPARAMETERS).get("comparison") or {}
+    return found if found.get("num_judged") else None
 
 
 def _json(path: Path) -> Any:

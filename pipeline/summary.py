@@ -19,6 +19,7 @@ def summary_lines(results: Mapping[str, Any]) -> list[str]:
         "",
         *score_table(results),
         *_bought(results),
+        *_compared(results),
         *_accepted(results),
         *_audited(results),
         "",
@@ -59,6 +60,15 @@ def _bought(results: Mapping[str, Any]) -> Sequence[str]:
         if now is not None and then is not None:
             changes.append(f"{name} {now - then:+.4f}")
     return [f"learnt from {learnt['now']:,} answers, {learnt['now'] - learnt['live']:+,} against the live model: {', '.join(changes)}"]
+
+
+def _compared(results: Mapping[str, Any]) -> Sequence[str]:
+    """Returns which model family won, or nothing where none were compared."""
+    found = results.get("families")
+    if not found:
+        return []
+    shares = ", ".join(f"{name} {_percent(scores['accuracy'])}" for name, scores in found["scores"].items())
+    return [f"family     {found['winner']} won; right of {found['num_judged']:,} held-out answers: {shares}"]
 
 
 def _accepted(results: Mapping[str, Any]) -> Sequence[str]:

@@ -18,6 +18,9 @@ section "similarity"
 "$python" -m benchmarks.similarity_index
 "$python" -m benchmarks.live_changes
 "$python" -m benchmarks.neighbour_lists
+section "batches"
+"$python" -m benchmarks.sampling --products 100000 1000000
+OPENBLAS_NUM_THREADS=1 "$python" -m benchmarks.batch_refresh
 section "pool scoring, linear model"
 run=$(.venv/bin/aisle run --config "$catalogue/aisle.yaml" --set "run.root=$root" --set model.family=linear --json)
 model=$("$python" -c 'import json, sys; print(json.load(sys.stdin)["paths"]["model"])' <<< "$run")

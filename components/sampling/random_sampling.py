@@ -9,7 +9,11 @@ from components.scored_pool import ScoredPool
 
 
 def random_scores(pool: ScoredPool, candidates: IntArray, rng: np.random.Generator) -> FloatArray:
-    """Returns float64 `[num_candidates]`, uniform in [0, 1) whatever the pool says."""
+    """Returns float64 `[num_candidates]`, uniform in [0, 1) whatever the pool says.
+
+    Source:
+        Lewis and Gale 1994, SIGIR, "A sequential algorithm for training text classifiers", which measures against a random sample.
+    """
     del pool
     return rng.random(len(candidates))
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from few_shot.evidence import Products
+from few_shot.evidence import NodeTexts, Products
 from few_shot.learner import ANSWERS, EXPERT, LEARNT, SEEN, FewShotParameters, _Learner, learn
 from few_shot.rule_evidence import NoRules
 from tests.few_shot.catalogue import NUM_CLASSES, OneRule, catalogue
@@ -88,6 +88,18 @@ def test_a_taxonomy_without_useful_names_still_learns_from_answers():
     plain = catalogue(useful_names=False)
     assert plain.accuracy(plain.learn(np.full(600, -1))) < 0.2
     assert plain.accuracy(plain.learn(plain.some_answers(300))) > 0.95
+
+
+def test_names_that_mislead_are_overruled_by_answers():
+    # As in another language, in which the word for one thing happens to be the name of another.
+    shop, others = catalogue(), np.roll(np.arange(NUM_CLASSES), 7)
+    of_name, of_latent = shop.known
+    known = [replace(of_name, on_bag=of_name.on_bag[:, others]), replace(of_latent, on_latent=of_latent.on_latent[:, others])]
+    misled = replace(shop, known=known, node_texts=NodeTexts(shop.node_texts.paths[others], shop.node_texts.names[others]))
+    none, some, many = (misled.accuracy(misled.learn(misled.some_answers(count))) for count in (0, 60, 300))
+    assert none < 0.1
+    assert some > 0.6
+    assert many > 0.97
 
 
 def test_the_same_seed_gives_the_same_model(shop):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.results import latest_artifacts, latest_folder
+from pipeline.results import compared_families, latest_artifacts, latest_folder
 from schemas.errors import StoreError
 
 COMPLETE, CACHED, FAILED = mlmd.Execution.COMPLETE, mlmd.Execution.CACHED, mlmd.Execution.FAILED
@@ -81,3 +83,11 @@ def test_where_no_run_got_so_far_the_way_out_is_named(records, tmp_path):
     records.run("1", ("Trainer", "model", "model-1", COMPLETE))
     with pytest.raises(StoreError, match="no run has made Sampler.batch yet. Start with aisle run"):
         latest_folder(tmp_path, "Sampler.batch")
+
+
+@pytest.mark.parametrize(("num_judged", "is_said"), [(0, False), (3_118, True)])
+def test_families_that_were_compared_are_said(tmp_path, num_judged, is_said):
+    comparison = {"winner": "linear", "scores": {"linear": {"accuracy": 0.8}, "few_shot": {"accuracy": 0.7}}, "num_judged": num_judged}
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "assets.extra" / "hyperparameters.json").write_text(json.dumps({"comparison": comparison}))
+    assert compared_families(tmp_path) == (comparison if is_said else None)

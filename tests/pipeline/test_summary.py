@@ -62,6 +62,13 @@ def test_what_needs_no_person_is_said_or_why_a_person_is_asked():
     assert not any(line.startswith("accepted") for line in lines_of(acceptance=None))
 
 
+def test_which_family_won_is_said_where_families_were_compared():
+    scores = {"few_shot": {"accuracy": 0.8712, "cross_entropy": 0.5}, "linear": {"accuracy": 0.8644, "cross_entropy": 0.6}}
+    lines = lines_of(families={"winner": "few_shot", "scores": scores, "num_judged": 3118})
+    assert "family     few_shot won; right of 3,118 held-out answers: few_shot 87 %, linear 86 %" in lines
+    assert not any(line.startswith("family") for line in lines_of(families=None))
+
+
 def test_what_audits_say_of_models_in_use_stands_below():
     share = {"value": 0.875, "low": 0.6, "high": 0.98, "judged": 16}
     lines = lines_of(audit={"versions": [9, 8], "at_answer": share, "by_depth": {"1": {**share, "value": 1.0}}})
