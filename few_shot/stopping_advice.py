@@ -13,14 +13,16 @@ NEXT_ANSWERS = 250
 # More than anybody gives; a float still tells such numbers apart.
 MOST_ANSWERS = 1_000_000_000
 LEAST_POINTS = 3
-# Starts the decline of errors, so that none of the first answers counts without bound; campaigns begin with batches of this size.
+# Measurements count the more, the more answers they were made with beside these.
 _FIRST_ANSWERS = 25.0
 _RESAMPLES = 100
-# What a curve is before it is seen: errors fall with the square root of answers, give or take, and some are never mended.
-_USUAL_POWER, _POWER_SPREAD = 0.4, 0.25
-_LEAST_POWER, _MOST_POWER = 0.02, 2.0
-# From batch to batch quality wobbles by about a point, whatever it is measured on.
-_LEAST_NOISE = 0.01
+# What a curve is before it is seen: names and rules are worth some two hundred answers, so that the first ones gain less than the root
+# says, then errors fall with the root of answers, and some are never mended. Power and logarithm of that worth, and how far each is
+# usually off.
+_USUAL, _SPREAD = np.array([0.5, np.log(200.0)]), np.array([0.2, 0.7])
+_LOWEST, _HIGHEST = np.array([0.0, 0.0, 0.02, np.log(5.0)]), np.array([1.0, 2.0, 2.0, np.log(5_000.0)])
+# A curve that fits to a point is fitted well; from batch to batch quality wobbles by some two, whatever it is measured on.
+_LEAST_NOISE, _WOBBLE = 0.01, 0.02
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ def advise(
     deviation: np.ndarray | None = None,
     confidence: float = 0.9,
 ) -> Advice:
-    """Fits `1 - quality = floor + scale * (1 + answers / 25) ** -power` and reads the gain of more answers from it.
+    """Fits `1 - quality = floor + scale * (1 + answers / worth) ** -power` and reads the gain of more answers from it.
 
-    The interval comes from fits to the curve plus noise: of the measurements where they say so, and at least of what the curve leaves over.
+    `worth` is how many answers it would take to know what is known without any. The interval comes from fits to the curve plus noise, of
+    the measurements where they say so and at least of what the curve leaves over, each with another opinion of what is usual.
 
     Args:
         answers: `[n]`, three different numbers at least, when quality was measured.
@@ -69,7 +72,8 @@ def advise(
         SamplingError: too few measurements, one that can't be, or too many answers to come.
 
     Source:
-        Figueroa et al. 2012, BMC Medical Informatics 12:8 (inverse power law of active learning, weighted fit).
+        Figueroa et al. 2012, BMC Medical Informatics 12:8 (inverse power law of active learning, weighted fit); Bardsley et al. 2014, SIAM
+        Journal on Scientific Computing 36:4 (noise on measurements and prior alike gives the interval). The worth is ours.
     """
     counts, errors = np.asarray(answers, np.float64), 1.0 - np.asarray(quality, np.float64)
     if len(np.unique(counts)) < LEAST_POINTS or len(counts) != len(errors):
@@ -83,10 +87,10 @@ def advise(
             f"the number of answers to come is below 0 or above {MOST_ANSWERS:,}. Ask what fewer would gain, such as {NEXT_ANSWERS}."
         )
     noise = np.full(len(counts), _LEAST_NOISE) if deviation is None else np.maximum(deviation, _LEAST_NOISE)
-    fitted = _fit(counts, errors, noise)
+    fitted = _fit(counts, errors, noise, _USUAL)
     left = errors - _curve(fitted, counts)
-    # Three parameters, held by what is usual, take about two measurements' worth of freedom.
-    spread = np.maximum(noise, np.sqrt((left**2).sum() / max(1, len(counts) - 2)))
+    # Four parameters, held by what is usual, take about two measurements' worth of freedom.
+    spread = np.maximum(np.maximum(noise, _WOBBLE), np.sqrt((left**2).sum() / max(1, len(counts) - 2)))
     now = float(counts.max())
     found = [_resampled_gain(fitted, counts, spread, noise, more, rng) for _ in range(_RESAMPLES)]
     low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -96,15 +100,16 @@ def advise(
 
 
 def _curve(parameters: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    floor, scale, power = parameters
-    found: np.ndarray = floor + scale * (1.0 + counts / _FIRST_ANSWERS) ** -power
+    floor, scale, power, worth = parameters
+    found: np.ndarray = floor + scale * (1.0 + counts / np.exp(worth)) ** -power
     return found
 
 
 def _resampled_gain(
     fitted: np.ndarray, counts: np.ndarray, spread: np.ndarray, noise: np.ndarray, more: int, rng: np.random.Generator
 ) -> float:
-    drawn = _fit(counts, _curve(fitted, counts) + spread * rng.standard_normal(len(counts)), noise)
+    usual = _USUAL + _SPREAD * rng.standard_normal(len(_USUAL))
+    drawn = _fit(counts, _curve(fitted, counts) + spread * rng.standard_normal(len(counts)), noise, usual)
     return _gain(drawn, float(counts.max()), more) + float(spread[counts.argmax()] * rng.standard_normal())
 
 
@@ -113,15 +118,13 @@ def _gain(parameters: np.ndarray, now: float, more: int) -> float:
     return float(before - after)
 
 
-def _fit(counts: np.ndarray, errors: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Returns floor, scale and power; the latest measurements count most, since the gain is read off at the curve's end."""
+def _fit(counts: np.ndarray, errors: np.ndarray, noise: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Returns floor, scale, power and logarithm of the worth; the latest measurements count most: the gain is read at the curve's end."""
     weights = np.sqrt((1.0 + counts / _FIRST_ANSWERS) / (1.0 + counts.max() / _FIRST_ANSWERS)) / noise
 
     def misfit(parameters: np.ndarray) -> np.ndarray:
-        unusual = (parameters[2] - _USUAL_POWER) / _POWER_SPREAD
-        return np.append(weights * (_curve(parameters, counts) - errors), unusual)
+        return np.append(weights * (_curve(parameters, counts) - errors), (parameters[2:] - usual) / _SPREAD)
 
-    lowest, highest = np.array([0.0, 0.0, _LEAST_POWER]), np.array([1.0, 2.0, _MOST_POWER])
-    start = np.array([max(1e-4, 0.5 * errors.min()), max(1e-3, np.ptp(errors)), _USUAL_POWER])
-    found: np.ndarray = least_squares(misfit, np.clip(start, lowest + 1e-6, highest - 1e-6), bounds=(lowest, highest), max_nfev=50).x
+    start = np.array([max(1e-4, 0.5 * errors.min()), max(1e-3, np.ptp(errors)), *usual])
+    found: np.ndarray = least_squares(misfit, np.clip(start, _LOWEST + 1e-6, _HIGHEST - 1e-6), bounds=(_LOWEST, _HIGHEST), max_nfev=50).x
     return found
