@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gzip
 import hashlib
 import json
 import shutil
@@ -12,15 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.feeds.products import read_batches
 from pipeline.code_version import ROOT
 from pipeline.commands.options import write_note
-from pipeline.inputs import network_feeds, resolved
 from pipeline.interrupts import signals_as_interrupts
 from pipeline.plan import plan_run
 from pipeline.progress import Progress
 from schemas.errors import CatalogueError
 from schemas.settings import Settings
+from studies.case_writing import GOLD, RULES, TAXONOMY, feed_products, write_feed
 from studies.corruption import CLEAN, Products, corrupted, corruptions
 from studies.front import front_settings, frozen_digest, frozen_folder, learner_code
 from studies.frozen_catalogue import load_catalogue
@@ -28,9 +26,6 @@ from studies.replay import DEFAULT, Budget, ReplayCatalogue, ReplaySettings, cam
 from studies.report import show_report
 from studies.result_lines import Line, ResultFile
 from studies.workers import in_workers
-
-_FEED = "feed.jsonl.gz"
-_COPIED = ("taxonomy.tsv", "rules.tsv", "gold.tsv")
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ def noise(args: argparse.Namespace) -> int:
         clean = front_settings(args.case, args.work, args.config, args.overrides)
         made_by = _made_by(frozen_digest(plan_run(clean)), args.seed)
         file.check_made_by(made_by, [DEFAULT])
-        products, case = _products(clean), args.case.absolute().name
+        products, case = feed_products(clean), args.case.absolute().name
         kinds = corruptions(sorted({name for product in products for name in product}))
         names = [CLEAN, *(_known(args.kinds, list(kinds)) if args.kinds else kinds)]
         for number, name in enumerate(names, 1):
@@ -118,23 +113,9 @@ def _missing_tasks(file: ResultFile, case: str, name: str, seeds: int, budgets: 
     ]
 
 
-def _products(settings: Settings) -> Products:
-    """Returns the rows of the feed that can be used, cleaned as ingest cleans them."""
-    case = resolved(settings)
-    found: Products = []
-    for feeds in network_feeds(case):
-        for file in feeds.files:
-            for batch in read_batches(feeds.network, feeds.settings, file):
-                found += [dict(product) for product in batch.products]
-    return found
-
-
 def _write_case(products: Products, case: Path, folder: Path) -> None:
     """Writes a copy of a catalogue with these products; its pictures stay where they are."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _FEED).open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=1) as stream:
-        for product in products:
-            stream.write((json.dumps(product, ensure_ascii=False) + "\n").encode())
-    for name in _COPIED:
+    write_feed(products, folder)
+    for name in (TAXONOMY, RULES, GOLD):
         if (case / name).exists():
             shutil.copyfile(case / name, folder / name)

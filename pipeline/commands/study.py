@@ -21,6 +21,7 @@ EPILOG = """examples:
   aisle study acceptance --case CATALOGUE --budgets 1000 all --seeds 100 --out acceptance.jsonl
   aisle study advice replay.jsonl
   aisle study report replay.jsonl
+  aisle study case --config shop.yaml --truth truth.tsv --out CATALOGUE
 
 CATALOGUE is a folder with a feed, taxonomy.tsv, rules.tsv and gold.tsv. The same command again goes on where it was stopped.
 Beside FILE.jsonl a study writes FILE.jsonl.html and FILE.jsonl.png."""
@@ -48,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     advising.add_argument("files", type=Path, nargs="+", metavar="FILE", help="JSON lines of replays with four budgets or more")
     advising.add_argument("--field", default="accuracy", metavar="NAME", help="score to look at (default accuracy)")
     advising.add_argument("--json", action="store_true", help="write a JSON line for each piece of advice")
+    writing = actions.add_parser("case", help="write a configured catalogue whose truth is known as a folder that studies read")
+    writing.add_argument("--truth", type=Path, required=True, metavar="FILE", help="TSV with product_id and node_id")
+    writing.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to, empty or new")
+    add_settings(writing)
     reporting = actions.add_parser("report", help="make table, page and plot of a study again")
     reporting.add_argument("file", type=Path, metavar="FILE", help="JSON lines of a study")
 
@@ -200,4 +205,5 @@ _ACTIONS = {
     "acceptance": ("studies.acceptance_study", "acceptance"),
     "advice": ("studies.advice_study", "advice"),
     "report": ("studies.replay_study", "report"),
+    "case": ("studies.case_writing", "case"),
 }

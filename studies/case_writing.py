@@ -1,0 +1,83 @@
+"""Writes a configured catalogue whose truth is known as the folder that studies read."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.feeds.products import read_batches
+from pipeline.commands.batch import read_truth
+from pipeline.inputs import network_feeds, resolved
+from schemas.errors import CatalogueError
+from schemas.grouping import group_key, split_of
+from schemas.product import DEV, ID
+from schemas.rules import load_rules, write_rules
+from schemas.settings import Settings
+from schemas.settings_loader import load_settings
+from schemas.taxonomy import load_taxonomy, write_taxonomy
+from studies.corruption import Products
+
+FEED, TAXONOMY, RULES, GOLD = "feed.jsonl.gz", "taxonomy.tsv", "rules.tsv", "gold.tsv"
+
+
+def case(args: argparse.Namespace) -> int:
+    """Does what `aisle study case` was asked, and returns the exit code."""
+    folder: Path = args.out
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CatalogueError(f"{folder}: this isn't an empty folder. Name one that is empty or isn't there yet with --out.")
+    settings, truth = load_settings(args.config, args.overrides), read_truth(args.truth)
+    case_settings = resolved(settings)
+    # Of an id that was sent twice ingest keeps the last row, and so does this.
+    products = {product[ID]: product for product in feed_products(settings)}
+    tree = load_taxonomy(Path(case_settings.taxonomy.path))
+    splits = {
+        product_id: split_of(group_key(product), settings.ingest.test_share, settings.run.seed)
+        for product_id, product in products.items()
+        if product_id in truth
+    }
+    if not splits:
+        raise CatalogueError(f"{args.truth}: names none of the {len(products):,} products of the feeds. Give the truth about these.")
+    try:
+        write_feed(list(products.values()), folder)
+        write_taxonomy(folder / TAXONOMY, tree)
+        write_rules(folder / RULES, load_rules(Path(case_settings.rules.path), tree) if case_settings.rules.path else [])
+        (folder / GOLD).write_text(_gold(truth, splits), encoding="utf-8")
+    except OSError as error:
+        raise CatalogueError(f"{folder}: can't be written: {error.strerror}. Name a folder you may write to with --out.") from None
+    num_dev = sum(split == DEV for split in splits.values())
+    sys.stdout.write(
+        f"{len(products):,} products, the truth known of {len(splits):,}: {num_dev:,} dev, {len(splits) - num_dev:,} test\n"
+        f"next: aisle study replay --case {folder} --out replay.jsonl\n"
+    )
+    return 0
+
+
+def _gold(truth: Mapping[str, str], splits: Mapping[str, str]) -> str:
+    rows = (f"{product_id}\t{truth[product_id]}\t{split}\n" for product_id, split in splits.items())
+    return "product_id\tnode_id\tsplit\n" + "".join(rows)
+
+
+def feed_products(settings: Settings) -> Products:
+    """Returns the rows of the feeds that can be used, cleaned as ingest cleans them.
+
+    Raises:
+        AisleError: a feed can't be read.
+    """
+    found: Products = []
+    for feeds in network_feeds(resolved(settings)):
+        for file in feeds.files:
+            for batch in read_batches(feeds.network, feeds.settings, file):
+                found += [dict(product) for product in batch.products]
+    return found
+
+
+def write_feed(products: Products, folder: Path) -> None:
+    """Writes the products as a case's feed, the same bytes for the same products; the folder is made if it isn't there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / FEED).open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=1) as stream:
+        for product in products:
+            stream.write((json.dumps(product, ensure_ascii=False) + "\n").encode())
