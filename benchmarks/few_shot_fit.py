@@ -1,4 +1,7 @@
-"""Times a fit of the few-answers learner, anew and with the trusts of the last model kept, on a catalogue that a replay froze."""
+"""Times a fit of the few-answers learner, anew and with the trusts of the last model kept, on a catalogue that a replay froze.
+
+An answer is a decision about a product that holds for all its near-duplicates, as in a shop.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from few_shot.learner import learn
+from few_shot.learner import distinct_products, learn
 from studies.frozen_catalogue import load_catalogue
 
 _REPEATS = 5
@@ -20,10 +23,13 @@ def timed_fits(folder: Path, num_answers: int, seed: int) -> dict[str, list[floa
     """Returns seconds of processor time of each repeat, `anew` and `kept`."""
     catalogue = load_catalogue(folder)
     classes = catalogue.true_classes
-    asked = np.random.default_rng(seed).permutation(np.flatnonzero(~catalogue.is_test & (classes >= 0)))
-    before, answers = (np.full(len(classes), -1) for _ in range(2))
-    before[asked[: int(0.9 * num_answers)]] = classes[asked[: int(0.9 * num_answers)]]
-    answers[asked[:num_answers]] = classes[asked[:num_answers]]
+    pool, groups = np.flatnonzero(~catalogue.is_test & (classes >= 0)), catalogue.features.products.groups
+    asked = distinct_products(groups, np.random.default_rng(seed).permutation(pool), len(pool), seed)
+    asked = np.random.default_rng(seed).permutation(asked)[:num_answers]
+    answer_of = dict(zip(groups[asked].tolist(), classes[asked].tolist(), strict=True))
+    answers = np.array([answer_of.get(group, -1) for group in groups.tolist()])
+    answers[np.setdiff1d(np.arange(len(answers)), pool)] = -1
+    before = np.where(np.isin(groups, groups[asked[: int(0.9 * num_answers)]]), answers, -1)
     trusts = learn(catalogue.features, before, seed).trusts
     found: dict[str, list[float]] = {"anew": [], "kept": []}
     for _ in range(_REPEATS):

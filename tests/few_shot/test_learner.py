@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from few_shot.evidence import NodeTexts, Products
-from few_shot.learner import ANSWERS, EXPERT, LEARNT, SEEN, FewShotParameters, _Learner, learn
+from few_shot.learner import ANSWERS, EXPERT, LEARNT, SEEN, FewShotParameters, _Learner, _quick, learn
 from few_shot.rule_evidence import NoRules
 from tests.few_shot.catalogue import NUM_CLASSES, OneRule, catalogue
 
@@ -140,6 +140,20 @@ def test_a_few_more_answers_with_the_trusts_there_are_give_nearly_the_same_model
     anew, kept = shop.learn(answers), learn(shop.frozen(), answers, 0, trusts=before.trusts)
     assert kept.trusts == before.trusts
     assert abs(shop.accuracy(kept) - shop.accuracy(anew)) < 0.03
+
+
+@pytest.mark.parametrize(("groups", "num_kept"), [(50, 1_000), (700, 1_000), (1_200, 1_200)])
+def test_with_kept_trusts_near_duplicates_are_learnt_from_while_there_is_time(groups, num_kept):
+    rows, of_group = np.arange(2_400) + 7, np.arange(2_400) % groups
+    found = _quick(rows, of_group, of_group % 5, 0)
+    assert len(found) == num_kept and set(of_group[found - 7]) == set(range(groups))
+    assert (np.diff(found) > 0).all()
+
+
+def test_with_kept_trusts_a_group_with_two_answers_keeps_both():
+    groups, classes = np.zeros(3_000, np.int64), np.zeros(3_000, np.int64)
+    classes[1_234] = 1
+    assert 1_234 in _quick(np.arange(3_000), groups, classes, 0)
 
 
 def test_opinions_of_folds_have_not_seen_the_answers():
