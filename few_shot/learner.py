@@ -471,8 +471,8 @@ def _quick(rows: np.ndarray, groups: np.ndarray, classes: np.ndarray, seed: int)
     """Returns one product of each group and answer, and others of theirs until there are enough, in order."""
     _, first = np.unique(np.stack([groups.astype(np.int64), classes]), axis=1, return_index=True)
     others = np.random.default_rng(seed).permutation(np.setdiff1d(np.arange(len(rows)), first))
-    kept: np.ndarray = np.sort(np.concatenate([first, others[: max(0, _QUICK_PRODUCTS - len(first))]]))
-    return rows[kept]
+    kept: np.ndarray = rows[np.sort(np.concatenate([first, others[: max(0, _QUICK_PRODUCTS - len(first))]]))]
+    return kept
 
 
 def distinct_products(groups: np.ndarray, candidates: np.ndarray | None, count: int, seed: int) -> np.ndarray:
