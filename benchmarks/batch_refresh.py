@@ -117,7 +117,7 @@ def measure(num_products: int, num_answers: int, num_scored: int) -> dict[str, A
     scored = rng.choice(unasked, num_scored, replace=False) if 0 < num_scored < len(unasked) else unasked
     rows = np.sort(np.concatenate([scored, asked]))
     steps: dict[str, tuple[float, float]] = {}
-    model = _timed(steps, "refit", lambda: learn(catalogue.features, answers, SEED, trusts=trusts))
+    model = _timed(steps, "refit", lambda: learn(catalogue.features, answers, SEED, trusts=trusts, quick=True))
     pool = _timed(steps, "scores", lambda: scored_pool(catalogue, model, rows, answers))
     strategy = find_strategy(SamplingSettings().strategy)
     items = _timed(steps, "pick", lambda: pick(pool, strategy, BATCH, SamplingSettings().audit_share, rng))

@@ -429,6 +429,7 @@ def learn(
     trusts: Mapping[str, float] | None = None,
     unanswered: np.ndarray | None = None,
     partial: PartialAnswers | None = None,
+    quick: bool = False,
 ) -> FewShotModel:
     """Learns from the answers there are.
 
@@ -439,15 +440,16 @@ def learn(
         parameters: how.
         progress: told one line a fold.
         trusts: of an earlier model, kept instead of learnt anew, which takes a quarter of the time. They change slowly: for a few
-            more answers they are as good. Of near-duplicates that share an answer some are left out then, where there are many.
+            more answers they are as good.
         unanswered: int64, numbers of the products that may be looked at without their answers; by default all. A study leaves
             out those it judges by.
         partial: answers that leave several classes open, such as "somewhere under shoes". One about a product whose class is
             in `answers` says nothing more. The regression and the expert learn from them; trusts are judged by answers that name a
             class alone, since what tells roots apart need not tell their nodes apart.
+        quick: leaves near-duplicates that share an answer out where there are many, for a model between two batches.
     """
     rows = np.flatnonzero(answers >= 0)
-    if trusts is not None:
+    if quick:
         rows = _quick(rows, features.products.groups[rows], answers[rows], seed)
     drawn = None
     if parameters.propagation or parameters.entropy_weight:

@@ -100,8 +100,8 @@ def advise(
 
 
 def _curve(parameters: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    floor, scale, power, worth = parameters
-    found: np.ndarray = floor + scale * (1.0 + counts / np.exp(worth)) ** -power
+    floor, scale, power, log_worth = parameters
+    found: np.ndarray = floor + scale * (1.0 + counts / np.exp(log_worth)) ** -power
     return found
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.code_version import ROOT
 from pipeline.commands.options import write_note
+from pipeline.inputs import resolved
 from pipeline.interrupts import signals_as_interrupts
 from pipeline.plan import plan_run
 from pipeline.progress import Progress
@@ -59,7 +60,7 @@ def noise(args: argparse.Namespace) -> int:
         clean = front_settings(args.case, args.work, args.config, args.overrides)
         made_by = _made_by(frozen_digest(plan_run(clean)), args.seed)
         file.check_made_by(made_by, [DEFAULT])
-        products, case = feed_products(clean), args.case.absolute().name
+        products, case = feed_products(resolved(clean)), args.case.absolute().name
         kinds = corruptions(sorted({name for product in products for name in product}))
         names = [CLEAN, *(_known(args.kinds, list(kinds)) if args.kinds else kinds)]
         for number, name in enumerate(names, 1):

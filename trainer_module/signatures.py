@@ -17,7 +17,7 @@ from trainer_module.training_data import node_table
 from trainer_module.tree import Tree
 from trainer_module.vector_inputs import VectorInputs, sparse_rows
 from trainer_module.zoo.contract import Network, NetworkOutputs
-from trainer_module.zoo.layers import in_doubles, rounded
+from trainer_module.zoo.layers import in_doubles, rounded, unit_length
 
 _SERIALIZED = tf.TensorSpec([None], tf.string, name="examples")
 
@@ -218,8 +218,7 @@ def _sparse_column(value: tf.Tensor, present: tf.Tensor) -> tf.SparseTensor:
 
 
 def _unit(vectors: tf.Tensor) -> tf.Tensor:
-    wide = in_doubles(vectors)
-    return rounded(wide / tf.maximum(tf.norm(wide, axis=1, keepdims=True), 1e-12))
+    return rounded(unit_length(in_doubles(vectors)))
 
 
 def _softmax(logits: tf.Tensor) -> tf.Tensor:

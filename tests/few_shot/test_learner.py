@@ -143,17 +143,28 @@ def test_a_few_more_answers_with_the_trusts_there_are_give_nearly_the_same_model
 
 
 @pytest.mark.parametrize(("groups", "num_kept"), [(50, 1_000), (700, 1_000), (1_200, 1_200)])
-def test_with_kept_trusts_near_duplicates_are_learnt_from_while_there_is_time(groups, num_kept):
+def test_a_quick_fit_learns_from_near_duplicates_while_there_is_time(groups, num_kept):
     rows, of_group = np.arange(2_400) + 7, np.arange(2_400) % groups
     found = _quick(rows, of_group, of_group % 5, 0)
     assert len(found) == num_kept and set(of_group[found - 7]) == set(range(groups))
     assert (np.diff(found) > 0).all()
 
 
-def test_with_kept_trusts_a_group_with_two_answers_keeps_both():
+def test_a_quick_fit_keeps_both_answers_of_a_group_that_has_two():
     groups, classes = np.zeros(3_000, np.int64), np.zeros(3_000, np.int64)
     classes[1_234] = 1
     assert 1_234 in _quick(np.arange(3_000), groups, classes, 0)
+
+
+def test_only_a_quick_fit_leaves_near_duplicates_out():
+    shop = catalogue(num_products=2_400)
+    shop.products.groups[:] = np.arange(2_400) // 4
+    answers = np.where(np.arange(2_400) < 2_000, shop.truth[np.arange(2_400) // 4 * 4], -1)
+    trusts = learn(shop.frozen(), answers, 0).trusts
+    whole, quick = (learn(shop.frozen(), answers, 0, trusts=trusts, quick=quick) for quick in (False, True))
+    one_each = np.where(np.isin(np.arange(2_400), _quick(np.arange(2_000), shop.products.groups[:2_000], answers[:2_000], 0)), answers, -1)
+    np.testing.assert_array_equal(quick.on_bag, learn(shop.frozen(), one_each, 0, trusts=trusts).on_bag)
+    assert np.abs(whole.on_bag - quick.on_bag).max() > 0.01
 
 
 def test_opinions_of_folds_have_not_seen_the_answers():

@@ -9,9 +9,9 @@ from schemas.errors import SamplingError
 ANSWERS = np.array([0, 50, 100, 200, 300, 400, 500])
 
 
-def quality(answers, floor=0.05, scale=0.5, power=0.5):
-    """Returns what a campaign of the usual shape reaches."""
-    return 1.0 - floor - scale * (1 + np.asarray(answers) / 25) ** -power
+def quality(answers, floor=0.05, scale=0.5, power=0.5, worth=25):
+    """Returns what a campaign of the usual shape reaches, where what is known without answers is worth so many."""
+    return 1.0 - floor - scale * (1 + np.asarray(answers) / worth) ** -power
 
 
 def test_a_curve_of_the_usual_shape_is_continued():
@@ -19,6 +19,14 @@ def test_a_curve_of_the_usual_shape_is_continued():
     assert advice.gain == pytest.approx(quality(750) - quality(500), abs=0.006)
     assert advice.quality == pytest.approx(quality(500), abs=0.006)
     assert (advice.answers, advice.more) == (500, 250)
+
+
+@pytest.mark.parametrize("worth", [100, 200, 400])
+def test_of_a_model_that_knows_much_without_answers_the_first_ones_are_not_taken_for_the_rule(worth):
+    answers = np.array([0, 100, 250])
+    reached = quality(np.append(answers, 500), floor=0.0, scale=0.33, worth=worth)
+    advice = advise(answers, reached[:-1], np.random.default_rng(0))
+    assert advice.gain == pytest.approx(reached[-1] - reached[-2], abs=0.012)
 
 
 def test_a_campaign_that_has_stopped_growing_promises_little_and_less_than_a_growing_one():

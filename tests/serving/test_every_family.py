@@ -92,6 +92,22 @@ def finite(array):
     return array.dtype.kind == "O" or bool(np.isfinite(array).all())
 
 
+@pytest.mark.parametrize("model", ["few_shot"], indirect=True)
+def test_a_product_gets_the_same_to_the_bit_alone_as_among_others(model):
+    session = CSession(model, config_pb2.ConfigProto())
+    for name in ("serving_default", "classify", "score_all", "predict_products"):
+        signature = session.meta_graph.signature_def[name]
+        inputs, fetches = inputs_of(signature), list(signature.outputs)
+        feeds = [session.output(signature.inputs[key].name) for key in inputs]
+        places = [session.output(signature.outputs[key].name) for key in fetches]
+        together = session.run(name, feeds, list(inputs.values()), places)
+        for row in range(5):
+            alone = session.run(name, feeds, [array[row : row + 1] for array in inputs.values()], places)
+            for key, one, whole in zip(fetches, alone, together, strict=True):
+                np.testing.assert_array_equal(one, whole[row : row + 1], err_msg=f"{name} {key}")
+    session.close()
+
+
 def test_a_loaded_model_answers_when_its_folder_is_gone(model, tmp_path):
     copy = tmp_path / "model"
     shutil.copytree(model, copy)

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.demo.catalogue import write_demo_catalogue
+from pipeline.inputs import resolved
 from schemas.rules import load_rules
 from schemas.taxonomy import load_taxonomy
 from studies.case_writing import feed_products
@@ -21,9 +22,9 @@ def demo(tmp_path_factory):
     return folder
 
 
-def study_case(demo, out, truth=None):
+def study_case(demo, out, truth=None, *more):
     said, told = io.StringIO(), io.StringIO()
-    words = ["study", "case", "--config", demo / "aisle.yaml", "--truth", truth or demo / "truth.tsv", "--out", out]
+    words = ["study", "case", "--config", demo / "aisle.yaml", "--truth", truth or demo / "truth.tsv", "--out", out, *more]
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
         code = main([str(word) for word in words])
     return code, said.getvalue(), told.getvalue()
@@ -39,7 +40,7 @@ def test_feeds_of_three_formats_become_one_case(demo, tmp_path):
             product_id: row["node_id"] for product_id, row in gold.items()
         }
     assert {row["split"] for row in gold.values()} == {"dev", "test"}
-    products = feed_products(front_settings(tmp_path / "case", tmp_path / "work"))
+    products = feed_products(resolved(front_settings(tmp_path / "case", tmp_path / "work")))
     assert {product["id"] for product in products} == set(gold)
     assert {"title", "brand", "merchant_category", "description", "price"} <= {name for product in products for name in product}
     tree = load_taxonomy(tmp_path / "case" / "taxonomy.tsv")
@@ -49,8 +50,23 @@ def test_feeds_of_three_formats_become_one_case(demo, tmp_path):
     assert code == 1 and "this isn't an empty folder" in told
 
 
-def test_a_truth_about_other_products_is_refused_and_nothing_is_written(demo, tmp_path):
-    (tmp_path / "truth.tsv").write_text("product_id\tnode_id\nsomebody-elses\tn001\n")
+def test_a_split_of_its_own_is_kept(demo, tmp_path):
+    ids = [line.split("\t")[0] for line in (demo / "truth.tsv").read_text().splitlines()[1:]]
+    chosen = set(ids[::7])
+    (tmp_path / "split.tsv").write_text("product_id\tsplit\n" + "".join(f"{one}\t{'test' if one in chosen else 'dev'}\n" for one in ids))
+    code, _, told = study_case(demo, tmp_path / "case", None, "--set", f"ingest.split={tmp_path / 'split.tsv'}")
+    assert code == 0, told
+    rows = [line.split("\t") for line in (tmp_path / "case" / "gold.tsv").read_text().splitlines()[1:]]
+    assert {row[0] for row in rows if row[2] == "test"} == chosen
+
+
+@pytest.mark.parametrize(
+    ("product_id", "node_id", "message"),
+    [("somebody-elses", "{known}", "names none of the"), ("{known}", "gone", "the node 'gone' of product")],
+)
+def test_a_truth_that_does_not_fit_is_refused_and_nothing_is_written(demo, tmp_path, product_id, node_id, message):
+    product, node = (demo / "truth.tsv").read_text().splitlines()[1].split("\t")
+    (tmp_path / "truth.tsv").write_text(f"product_id\tnode_id\n{product_id.format(known=product)}\t{node_id.format(known=node)}\n")
     code, _, told = study_case(demo, tmp_path / "case", tmp_path / "truth.tsv")
-    assert code == 1 and "names none of the" in told
-    assert not (tmp_path / "case").exists()
+    assert code == 1 and message in told
+    assert [path.name for path in tmp_path.iterdir()] == ["truth.tsv"]

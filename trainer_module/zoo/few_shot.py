@@ -11,7 +11,7 @@ import tensorflow as tf
 from few_shot.evidence import LinearEvidence, NodeTexts, Products
 from few_shot.frozen import FrozenFeatures
 from few_shot.held_out import held_out_logits
-from few_shot.latent import SMALLEST_LENGTH, latent_space, projected
+from few_shot.latent import latent_space, projected
 from few_shot.learner import FewShotModel, FewShotParameters, Opinions, learn
 from few_shot.rule_evidence import HEAD, PHRASES, NoRules, RuleReadings
 from few_shot.self_training import SELF_TRAINED, self_trained
@@ -24,7 +24,7 @@ from trainer_module.training_data import TrainingData
 from trainer_module.tree import Tree
 from trainer_module.zoo.contract import NetworkOutputs
 from trainer_module.zoo.embedding_network import EmbeddingNetwork
-from trainer_module.zoo.layers import Bag, RuleReading, embedded, in_doubles, rounded, zeros
+from trainer_module.zoo.layers import Bag, RuleReading, embedded, in_doubles, rounded, unit_length, zeros
 from trainer_module.zoo.phrase_reading import PhraseReading
 
 # Trust in the cosine of a field with a node's path and with its name, before anybody answers. A softmax reads the sum.
@@ -82,17 +82,17 @@ class FewShot(EmbeddingNetwork):
             embedding = self.embedding(bag, inputs)
             rules = self.rule_logits(self.hidden(embedding, training))
             return NetworkOutputs(tf.zeros([tf.shape(rules)[0], len(self._tree.exclusive)]), rules, embedding)
-        rules = self._rule_logits(self._read_by_rules(inputs))
-        latent = tf.concat([rounded(_unit(self._columns(self._space, bag, inputs, _CATEGORY_WEIGHT))), inputs.numbers], 1)
+        rules = self._rule_logits(self._read_by_rules(bag, inputs))
+        latent = tf.concat([rounded(unit_length(self._columns(self._space, bag, inputs, _CATEGORY_WEIGHT))), inputs.numbers], 1)
         exclusive = self._columns(self._on_bag, bag.roots(), inputs, np.sqrt(_CATEGORY_WEIGHT))
         exclusive += tf.matmul(in_doubles(latent), in_doubles(self._on_latent)) + in_doubles(self._bias)
         for k, found in enumerate([*self._reading(rules), *self._phrases(inputs.bag)]):
             exclusive += in_doubles(found) * in_doubles(self._on_rules[:, k])
         return NetworkOutputs(rounded(exclusive), rules, latent)
 
-    def _read_by_rules(self, inputs: NetworkInputs) -> tf.Tensor:
+    def _read_by_rules(self, bag: Bag, inputs: NetworkInputs) -> tf.Tensor:
         """Returns what the rule_based head reads outside training, float32 `[n, w]`."""
-        return self.embedding(self.bag(inputs, False).in_doubles(), inputs)
+        return self.embedding(bag.in_doubles(), inputs)
 
     def _rule_logits(self, embedding: tf.Tensor) -> tf.Tensor:
         weights, bias = in_doubles(self.weights["rule_based"]), in_doubles(self.weights["rule_bias"])
@@ -154,7 +154,7 @@ class FewShot(EmbeddingNetwork):
     def _rule_readings(self, data: TrainingData, phrases: RulePhrases) -> RuleReadings:
         rows = np.arange(len(data.answers))
         blocks = [data.inputs(rows[k : k + _SCORED_AT_ONCE]) for k in range(0, len(rows), _SCORED_AT_ONCE)]
-        embedding = np.concatenate([self._read_by_rules(block).numpy() for block in blocks])
+        embedding = np.concatenate([self._read_by_rules(self.bag(block, False), block).numpy() for block in blocks])
         weights, bias = (self.weights[name].numpy() for name in ("rule_based", "rule_bias"))
         held = None
         if len(phrases.nodes):
@@ -219,11 +219,6 @@ class FewShot(EmbeddingNetwork):
         ):
             variable.assign(value)
         self.trusts, self._opinions = model.trusts, model.opinions
-
-
-def _unit(vectors: tf.Tensor) -> tf.Tensor:
-    """Returns the rows at length 1 as `few_shot.latent.unit_rows` does; rows of zeros stay zeros."""
-    return vectors / tf.maximum(tf.norm(vectors, axis=1, keepdims=True), SMALLEST_LENGTH)
 
 
 def _mean_length(rows: sp.csr_matrix) -> float:

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import tensorflow as tf
 
+from few_shot.latent import SMALLEST_LENGTH
 from trainer_module.tree import Tree
 
 _LOWEST = -20.0  # log of a probability nobody needs to tell from zero
@@ -54,6 +55,11 @@ def in_doubles(values: tf.Tensor) -> tf.Tensor:
     show some nine digits behind those that a float32 has, so that rounded sums are the same, bit for bit, but for one in a hundred million.
     """
     return tf.cast(values, tf.float64)
+
+
+def unit_length(vectors: tf.Tensor) -> tf.Tensor:
+    """Returns the rows at length 1 as `few_shot.latent.unit_rows` does; rows of zeros stay zeros."""
+    return vectors / tf.maximum(tf.norm(vectors, axis=1, keepdims=True), SMALLEST_LENGTH)
 
 
 def rounded(values: tf.Tensor) -> tf.Tensor:
