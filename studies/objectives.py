@@ -5,6 +5,7 @@ import pipeline.quiet  # noqa: F401, I001 - must come before TensorFlow
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -63,22 +64,36 @@ WAYS: Mapping[str, Way] = {
 
 @dataclass(frozen=True)
 class Task:
-    """One model to train."""
+    """One model to train.
+
+    Attributes:
+        way: its name.
+        names: whether the nodes' names are learnt from.
+        budget: answers.
+        seed: of the answers and of training.
+        changed: hyper-parameters that aren't the defaults, as they were written.
+    """
 
     way: str
     names: bool
     budget: int
     seed: int
+    changed: tuple[str, ...] = ()
+
+    @property
+    def variant(self) -> str:
+        """How the task's points differ from those of its way alone."""
+        return ", ".join([*([NAMES] if self.names else []), *self.changed])
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all tasks are about: the case's name, the stages' folders, the feature config, and what made the points."""
+    """What all tasks are about: the case's name, the stages' folders, the feature config, hyper-parameters, and what made the points."""
 
     case: str
     stages: Mapping[str, str]
     features: str
-    max_rule_products: int
+    parameters: Mapping[str, Any]
     made_by: str
 
 
@@ -99,9 +114,9 @@ def prepare(shared: Shared) -> Callable[[Task], Iterator[Line]]:
     case = _read(shared)
 
     def run_task(task: Task) -> Iterator[Line]:
-        about = {"case": shared.case, "strategy": task.way, "variant": NAMES if task.names else "", "seed": task.seed}
+        about = {"case": shared.case, "strategy": task.way, "variant": task.variant, "seed": task.seed}
         answers = drawn_answers(case.dev, task.budget, task.seed)
-        network = _trained(case, WAYS[task.way], task, answers, shared.max_rule_products)
+        network = _trained(case, WAYS[task.way], task, answers, shared.parameters)
         rows = case.test.answered
         scores = judge(
             softmax(logits_of(network, case.test, rows)), np.asarray(case.taxonomy.exclusive)[case.test.answers[rows]], case.taxonomy
@@ -133,10 +148,10 @@ def with_names(data: TrainingData, nodes: NodeBags) -> TrainingData:
     )
 
 
-def _trained(case: _Case, way: Way, task: Task, answers: np.ndarray, max_rule_products: int) -> Network:
+def _trained(case: _Case, way: Way, task: Task, answers: np.ndarray, parameters: Mapping[str, Any]) -> Network:
     in_one_go = way.family == "few_shot"
     # An exclusive head without the prior has nothing else to say of a product it drops out on.
-    hyper = hyperparameters({"max_rule_products": max_rule_products, **({} if way.prior or in_one_go else {"prior_dropout": 0.0})})
+    hyper = hyperparameters({**parameters, **({} if way.prior or in_one_go else {"prior_dropout": 0.0})})
     rules = case.dev.rules if way.rules else sp.csr_matrix(case.dev.rules.shape, dtype=np.float32)
     data = replace(case.dev, answers=answers, rules=rules, partial=None)
     if task.names and not in_one_go:

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from pipeline.code_version import ROOT, code_files
 from pipeline.commands.options import write_note
@@ -15,10 +16,11 @@ from pipeline.interrupts import signals_as_interrupts
 from pipeline.progress import Progress
 from schemas.errors import SettingsError
 from studies.front import front_settings, run_front
-from studies.objectives import NAMES, WAYS, Shared, Task, prepare
+from studies.objectives import WAYS, Shared, Task, prepare
 from studies.report import show_report
 from studies.result_lines import ResultFile
 from studies.workers import in_workers
+from trainer_module.hyperparameters import hyperparameters
 
 _LAST_STAGE = "Transform"
 
@@ -27,9 +29,9 @@ def objectives(args: argparse.Namespace) -> int:
     """Does what `aisle study objectives` was asked, and returns the exit code.
 
     Raises:
-        SettingsError: a way that there isn't, or encoders, whose vectors of node names this study doesn't read.
+        SettingsError: a way or a hyper-parameter that there isn't, or encoders, whose vectors of node names this study doesn't read.
     """
-    ways = _known(args.ways)
+    ways, changed = _known(args.ways), _changed(args.parameters)
     with signals_as_interrupts(), ResultFile(args.out) as file:
         settings = front_settings(args.case, args.work, args.config, args.overrides)
         if settings.encoders:
@@ -41,8 +43,8 @@ def objectives(args: argparse.Namespace) -> int:
         about = [plan.feeds_sha256, plan.taxonomy_sha256, plan.rules_sha256, plan.features, args.rule_products, _code()]
         made_by = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         file.check_made_by(made_by, ways)
-        shared = Shared(args.case.absolute().name, stages, plan.features, args.rule_products, made_by)
-        for _, line in in_workers(prepare, shared, _missing(file, shared.case, ways, args.budgets, args.seeds), args.workers):
+        shared = Shared(args.case.absolute().name, stages, plan.features, {"max_rule_products": args.rule_products, **changed}, made_by)
+        for _, line in in_workers(prepare, shared, _missing(file, shared.case, ways, args), args.workers):
             if line is not None:
                 file.append(line)
                 write_note(
@@ -64,7 +66,28 @@ def _code() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 
-def _missing(file: ResultFile, case: str, ways: Sequence[str], budgets: Sequence[int], seeds: int) -> list[Task]:
-    every = [Task(way, names, budget, seed) for seed in range(seeds) for budget in budgets for way in ways for names in (False, True)]
+def _changed(texts: Sequence[str]) -> dict[str, Any]:
+    """Returns hyper-parameters by name, read from NAME=VALUE and checked."""
+    found = {name: _value(value) for name, _, value in (text.partition("=") for text in texts)}
+    hyperparameters(found, "--parameters")
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # Of a choice; if it should have been a number, that is said by name.
+
+
+def _missing(file: ResultFile, case: str, ways: Sequence[str], args: argparse.Namespace) -> list[Task]:
+    changed = tuple(args.parameters)
+    every = [
+        Task(way, names, budget, seed, changed)
+        for seed in range(args.seeds)
+        for budget in args.budgets
+        for way in ways
+        for names in (False, True)
+    ]
     keys = file.keys
-    return [task for task in every if (case, task.way, NAMES if task.names else "", task.seed, task.budget) not in keys]
+    return [task for task in every if (case, task.way, task.variant, task.seed, task.budget) not in keys]

@@ -152,6 +152,13 @@ def _add_objectives(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="models of each (default 3)")
     parser.add_argument("--ways", nargs="+", metavar="NAME", help="only these, as 'feed_forward, pre-training' (default: all)")
     parser.add_argument(
+        "--parameters",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="hyper-parameters of model.parameters, such as mean_teacher_weight=1 or entropy_weight=0.1",
+    )
+    parser.add_argument(
         "--rule-products", type=positive, default=20_000, metavar="N", help="products that rules are learnt from at most (default 20000)"
     )
 

@@ -49,6 +49,12 @@ def test_a_way_that_there_is_not_is_refused(tmp_path):
     assert code == 2 and "--ways: 'osmosis' is unknown. Known: feed_forward, off;" in said
 
 
+@pytest.mark.parametrize("text", ["mean_teacher=1", "mean_teacher_weight=a", "mean_teacher_weight"])
+def test_a_hyper_parameter_that_can_not_be_is_refused(tmp_path, text):
+    code, _, said = aisle("study", "objectives", "--case", tmp_path, "--out", tmp_path / "a.jsonl", "--parameters", text)
+    assert code == 2 and "--parameters" in said and "mean_teacher" in said
+
+
 @pytest.mark.slow
 def test_ways_are_judged_with_and_without_names(tmp_path):
     case, out = tmp_path / "shop", tmp_path / "a.jsonl"
@@ -61,3 +67,18 @@ def test_ways_are_judged_with_and_without_names(tmp_path):
     assert {(line["strategy"], line["variant"]) for line in lines} == {(way, names) for way in ways for names in ("", "with names")}
     assert all(0 <= line["hierarchical_f1"] <= 1 and line["answers"] == 20 for line in lines)
     assert "few_shot, prior" in table
+    more = (
+        "--ways",
+        ways[0],
+        "--workers",
+        1,
+        "--rule-products",
+        100,
+        "--set",
+        "statistics.enabled=false",
+        "--parameters",
+        "mean_teacher_weight=1",
+    )
+    code, table, said = aisle(*words, *more)
+    assert code == 0, said
+    assert {line["variant"] for line in read_lines(out)[4:]} == {"mean_teacher_weight=1", "with names, mean_teacher_weight=1"}
