@@ -71,7 +71,7 @@ test-chaos: setup ## kill 50 runs at random moments and compare what comes out; 
 check: setup ## format, lint, types, import rule, docs; in seconds
 	scripts/check.sh
 
-bench: setup $(DEMO)/aisle.yaml ## measure ingest, rule matching, scoring, similarity; with CASES and REFERENCE whole rounds too
+bench: setup $(DEMO)/aisle.yaml ## measure ingest, rule matching, similarity, batches, scoring; with CASES and REFERENCE whole rounds too
 	scripts/bench.sh $(DEMO) "$(CASES)" "$(REFERENCE)"
 
 lock: setup ## compile the lock files from setup.py again; UPGRADE=1 or UPGRADE=NAME for newer versions

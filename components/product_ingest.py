@@ -237,7 +237,7 @@ def read_split(path: str) -> frozenset[bytes]:
     return frozenset(key for key, test in splits.items() if test)
 
 
-def is_in(product_id: str, test_ids: frozenset[bytes]) -> bool:
+def is_test(product_id: str, test_ids: frozenset[bytes]) -> bool:
     """Returns whether a product's id is one of those that `read_split` returned."""
     return _id_hash(product_id) in test_ids
 

@@ -1,17 +1,17 @@
 """Writes a configured catalogue whose truth is known as the folder that studies read."""
 
-from __future__ import annotations
+import pipeline.quiet  # noqa: F401, I001 - must come before Beam
 
 import argparse
 import gzip
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from components.feeds.products import read_batches
-from components.product_ingest import is_in, read_split
+from components.feeds.products import ProductBatch, read_batches
+from components.product_ingest import is_test, read_split
 from pipeline.commands.batch import read_truth
 from pipeline.inputs import network_feeds, resolved
 from schemas.errors import CatalogueError
@@ -28,12 +28,13 @@ FEED, TAXONOMY, RULES, GOLD = "feed.jsonl.gz", "taxonomy.tsv", "rules.tsv", "gol
 
 def case(args: argparse.Namespace) -> int:
     """Does what `aisle study case` was asked, and returns the exit code."""
-    folder: Path = args.out
+    folder: Path = args.out.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CatalogueError(f"{folder}: this isn't an empty folder. Name one that is empty or isn't there yet with --out.")
     settings = resolved(load_settings(args.config, args.overrides))
     # Of an id that was sent twice ingest keeps the last row, and so does this.
-    products = {product[ID]: product for product in feed_products(settings)}
+    batches = list(_read(settings))
+    products = {product[ID]: dict(product) for batch in batches for product in batch.products}
     tree = load_taxonomy(Path(settings.taxonomy.path))
     truth = _truth(args.truth, tree)
     splits = _splits([product for product_id, product in products.items() if product_id in truth], settings)
@@ -53,6 +54,7 @@ def case(args: argparse.Namespace) -> int:
     num_dev = sum(split == DEV for split in splits.values())
     sys.stdout.write(
         f"{len(products):,} products, the truth known of {len(splits):,}: {num_dev:,} dev, {len(splits) - num_dev:,} test\n"
+        f"{sum(len(batch.refused) for batch in batches):,} rows refused, as a run refuses them; "
         f"{len(truth) - len(splits):,} products of the truth aren't in the feeds; pictures stay where they are\n"
         f"next: aisle study replay --case {folder} --out replay.jsonl\n"
     )
@@ -73,7 +75,7 @@ def _splits(products: Products, settings: Settings) -> dict[str, str]:
     if not settings.ingest.split:
         return {product[ID]: split_of(group_key(product), share, seed) for product in products}
     test_ids = read_split(settings.ingest.split)
-    return {product[ID]: TEST if is_in(product[ID], test_ids) else DEV for product in products}
+    return {product[ID]: TEST if is_test(product[ID], test_ids) else DEV for product in products}
 
 
 def _gold(truth: Mapping[str, str], splits: Mapping[str, str]) -> str:
@@ -87,12 +89,13 @@ def feed_products(settings: Settings) -> Products:
     Raises:
         AisleError: a feed can't be read.
     """
-    found: Products = []
+    return [dict(product) for batch in _read(settings) for product in batch.products]
+
+
+def _read(settings: Settings) -> Iterator[ProductBatch]:
     for feeds in network_feeds(settings):
         for file in feeds.files:
-            for batch in read_batches(feeds.network, feeds.settings, file):
-                found += [dict(product) for product in batch.products]
-    return found
+            yield from read_batches(feeds.network, feeds.settings, file)
 
 
 def write_feed(products: Products, folder: Path) -> None:

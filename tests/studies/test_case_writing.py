@@ -70,3 +70,11 @@ def test_a_truth_that_does_not_fit_is_refused_and_nothing_is_written(demo, tmp_p
     code, _, told = study_case(demo, tmp_path / "case", tmp_path / "truth.tsv")
     assert code == 1 and message in told
     assert [path.name for path in tmp_path.iterdir()] == ["truth.tsv"]
+
+
+def test_the_folder_one_stands_in_may_be_named_and_refused_rows_are_counted(demo, tmp_path, monkeypatch):
+    (tmp_path / "case").mkdir()
+    monkeypatch.chdir(tmp_path / "case")
+    code, said, told = study_case(demo, ".")
+    assert code == 0, told
+    assert (tmp_path / "case" / "gold.tsv").exists() and " rows refused" in said and "\n0 rows refused" not in said

@@ -52,7 +52,7 @@ def in_doubles(values: tf.Tensor) -> tf.Tensor:
     """Returns the values in float64, to be added or multiplied there and `rounded` once.
 
     In float32 the last digits show in what order was added, which depends on the batch, the machine and the library. In float64 they
-    show some nine digits behind those that a float32 has, so that rounded sums are the same, bit for bit, but for one in a hundred million.
+    show some nine digits behind those a float32 has: rounded, sums are the same to the bit unless one lies as near the middle of two.
     """
     return tf.cast(values, tf.float64)
 
@@ -85,7 +85,7 @@ class RuleReading(tf.Module):
         self._exclusive = tf.constant(tree.exclusive)
         self._parents = tf.constant(tree.parents)
         self._num_nodes = len(tree.node_ids)
-        inner = np.unique(tree.parents)  # The last one is above the roots, if it is there.
+        inner = np.unique(tree.parents)  # The last one is above the roots.
         self._inner = tf.constant(inner)
         self._inner_of_class = tf.constant(np.where(np.isin(tree.exclusive, inner), np.searchsorted(inner, tree.exclusive), len(inner)))
 
