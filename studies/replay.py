@@ -22,7 +22,7 @@ from few_shot.rule_evidence import NoRules
 from few_shot.self_training import self_trained
 from pipeline.demo.labeller import SimulatedLabeller, broader_nodes, group_answer
 from schemas.group_answers import QuestionRecord
-from schemas.label_event import IS, UNDER, LabelEvent
+from schemas.label_event import IS, NOT, UNDER, LabelEvent
 from schemas.product import DEV, TITLE
 from schemas.settings import SamplingSettings, ScoringSettings
 from schemas.text import fold
@@ -50,7 +50,8 @@ class ReplaySettings:
         scored_products: unasked products scored in a round at most, drawn at random.
         wrong: share of wrong answers.
         unsure: share of answers that only say `under` a broader node, of depth 2 at most.
-        learns_unsure: whether the learner reads these.
+        denied: share of products of which is only asked whether the model's best node is right; where it isn't, the answer is `not`.
+        learns_unsure: whether the learner reads answers that name no node.
         question_share: of each batch's decisions, about groups of products in the place of one.
         product_seconds, question_seconds: what a person takes for a decision about a product, and about a group.
         with_rules, with_names: whether the learner may read them.
@@ -64,6 +65,7 @@ class ReplaySettings:
     scored_products: int = 6000
     wrong: float = 0.0
     unsure: float = 0.0
+    denied: float = 0.0
     learns_unsure: bool = True
     question_share: float = 0.0
     product_seconds: float = 3.0
@@ -79,7 +81,8 @@ class ReplaySettings:
         said = (
             (f"{100 * self.wrong:g} % wrong", self.wrong > 0),
             (f"{100 * self.unsure:g} % unsure", self.unsure > 0),
-            ("ignored", self.unsure > 0 and not self.learns_unsure),
+            (f"{100 * self.denied:g} % yes or no", self.denied > 0),
+            ("ignored", self.unsure + self.denied > 0 and not self.learns_unsure),
             (f"{100 * self.question_share:g} % group questions", self.question_share > 0),
             ("without rules", not self.with_rules),
             ("without names", not self.with_names),
@@ -259,7 +262,9 @@ class _Campaign:
         truth = {ids[row]: replayed.node_ids[replayed.classes[row]] for row in pool.tolist()}
         unsure = replayed.settings.unsure
         broader = broader_nodes(replayed.catalogue.taxonomy) if unsure else None
-        self._labeller = SimulatedLabeller(truth, replayed.settings.wrong, seed, unsure_rate=unsure, broader=broader)
+        self._labeller = SimulatedLabeller(
+            truth, replayed.settings.wrong, seed, unsure_rate=unsure, broader=broader, denial_rate=replayed.settings.denied
+        )
         self._open: dict[int, np.ndarray] = {}  # Product to the classes that are left.
         self._closed = np.zeros(len(ids), bool)  # Answered, if only in part: not to be asked again.
         self._named_classes = np.array([*replayed.node_ids, None], dtype=object)  # The last one is for -1.
@@ -289,7 +294,8 @@ class _Campaign:
         rng = np.random.default_rng((self._seed, self._rounds, _PICK))
         self._ask_groups(rows, pool, int(count * self._replayed.settings.question_share + 0.5), rng)
         items = pick(pool, self._strategy, count - (self.num_asked - before), self._replayed.settings.audit_share, rng)
-        self._answer(rows[[item.row for item in items]])
+        picked = [item.row for item in items]
+        self._answer(rows[picked], pool.exclusive_nodes[picked, 0] if self._replayed.settings.denied else None)
         self._rounds += 1
 
     def _ask_groups(self, rows: np.ndarray, pool: ScoredPool, count: int, rng: np.random.Generator) -> None:
@@ -307,17 +313,20 @@ class _Campaign:
             allowed = self._replayed.classes_said(kind, node_id)
             self._questions.append(AskedGroup(picked.group.question, picked.group.kind, rows[picked.group.rows], allowed))
 
-    def _answer(self, rows: np.ndarray) -> None:
-        ids = self._replayed.product_ids
-        events = self._labeller.answer([{"product_id": ids[row]} for row in rows.tolist()], "", 0)
+    def _answer(self, rows: np.ndarray, suggested: np.ndarray | None) -> None:
+        items: list[dict[str, Any]] = [{"product_id": product_id} for product_id in self._replayed.product_ids[rows]]
+        for item, node_id in zip(items, () if suggested is None else suggested, strict=False):
+            item["suggestions"] = [{"node_id": node_id}]
+        events = self._labeller.answer(items, "", 0)
         for row, event in zip(rows.tolist(), events, strict=True):
             self._note(self._replayed.mates(row), event)
             self._asked.append(row)
 
     def _note(self, rows: np.ndarray, event: LabelEvent) -> None:
         self._closed[rows] = True
-        if event.kind == UNDER:
-            self._open |= dict.fromkeys(rows.tolist(), self._replayed.classes_under(event.node_id))
+        if event.kind in (UNDER, NOT):
+            under = self._replayed.classes_under(event.node_id)
+            self._open |= dict.fromkeys(rows.tolist(), under if event.kind == UNDER else ~under)
         else:
             self._answers[rows] = np.where(self._answers[rows] < 0, self._class_of[event.node_id], self._answers[rows])
 

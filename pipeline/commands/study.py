@@ -76,7 +76,14 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unsure", type=share, default=0.0, metavar="R", help="share of answers that say only under which node of depth 2 (default 0)"
     )
-    parser.add_argument("--ignore-unsure", action="store_true", help="learn nothing from such answers, to see what they are worth")
+    parser.add_argument(
+        "--denied",
+        type=share,
+        default=0.0,
+        metavar="R",
+        help="share of products of which is only asked whether the model's best node is right (default 0)",
+    )
+    parser.add_argument("--ignore-unsure", action="store_true", help="learn nothing from answers that name no node")
     parser.add_argument(
         "--questions",
         choices=("products", "mixed"),

@@ -182,6 +182,21 @@ def test_unsure_answers_close_a_product_and_teach_without_naming_its_node(frozen
     assert not len(taught[-1][1])
 
 
+def test_denials_close_a_product_and_teach_what_it_is_not(frozen, taught):
+    settings = ReplaySettings(denied=1.0)
+    (found,) = points(ReplayCatalogue(frozen, settings), "random", budgets=[100])
+    answers, partial = taught[-1]
+    assert (found["answers"], found["variant"]) == (100, "100 % yes or no")
+    assert (answers >= 0).any()
+    assert len(partial) > 20
+    assert (answers[partial.rows] < 0).all()
+    assert partial.allowed[np.arange(len(partial)), frozen.true_classes[partial.rows]].all()
+    assert (partial.allowed.sum(axis=1) == len(frozen.taxonomy.exclusive_ids) - 1).all()
+    (ignored,) = points(ReplayCatalogue(frozen, replace(settings, learns_unsure=False)), "random", budgets=[100])
+    assert ignored["variant"] == "100 % yes or no, ignored"
+    assert not len(taught[-1][1])
+
+
 def with_nouns(frozen):
     """Returns the catalogue with titles that end in a noun of their node, one in five in that of another."""
     letters = "abcdefghijklmnopqrst"
