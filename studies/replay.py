@@ -13,7 +13,7 @@ import numpy as np
 from components.sampling.batch import group_numbers, open_rows, pick
 from components.sampling.contract import find_strategy
 from components.sampling.group_questions import find_groups, pick_groups
-from components.scored_pool import CANDIDATE, COMMITTEE_NODES, PoolManifest, ScoredPool
+from components.scored_pool import CANDIDATE, COMMITTEE_NODES, EXCLUSIVE_NODES, PoolManifest, ScoredPool
 from few_shot.evidence import NodeTexts, RuleEvidence
 from few_shot.frozen import FrozenFeatures
 from few_shot.learner import DEFAULTS, FewShotModel, FewShotParameters, learn
@@ -295,7 +295,7 @@ class _Campaign:
         self._ask_groups(rows, pool, int(count * self._replayed.settings.question_share + 0.5), rng)
         items = pick(pool, self._strategy, count - (self.num_asked - before), self._replayed.settings.audit_share, rng)
         picked = [item.row for item in items]
-        self._answer(rows[picked], pool.exclusive_nodes[picked, 0] if self._replayed.settings.denied else None)
+        self._answer(rows[picked], pool.need(EXCLUSIVE_NODES)[picked, 0] if self._replayed.settings.denied else None)
         self._rounds += 1
 
     def _ask_groups(self, rows: np.ndarray, pool: ScoredPool, count: int, rng: np.random.Generator) -> None:
