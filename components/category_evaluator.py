@@ -67,7 +67,7 @@ def CategoryEvaluator(
     metrics = evaluate(split, folder, live, tree, int(block_products), judgements)
     result = read_validation(Path(validation.uri))
     blessed = (Path(blessing.uri) / constants.BLESSED_FILE_NAME).exists()
-    audits = estimate_quality(read_audit_answers(read_events(labels.uri), tree), tree)
+    audits = estimate_quality(read_audit_answers(read_events(labels.uri), tree))
     metrics |= {"audit": as_json(audits), "blessed": blessed, "reasons": [] if blessed else reasons(result)}
     write_evaluation(
         Path(evaluation.uri),

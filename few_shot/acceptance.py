@@ -89,6 +89,7 @@ def choose_policy(
     confidence: float = 0.95,
     weights: np.ndarray | None = None,
     tolerance: float = 0.0,
+    allowed: np.ndarray | None = None,
 ) -> AcceptancePolicy:
     """Returns the policy that accepts most and keeps its promise.
 
@@ -96,15 +97,19 @@ def choose_policy(
     an order fixed beforehand, testing many costs no confidence. The promise is for products drawn like these answers: draw them at
     random, as the audit share of a batch is, or weigh them to the products they stand for.
 
+    An answer that leaves several classes open counts as a mistake wherever it doesn't show that the model is right: those products are
+    harder than others, so that to leave them out would promise too much.
+
     Args:
         logits: float `[n, C]`, of models that haven't seen these answers, see `few_shot.held_out`.
-        classes: int64 `[n]`, the answers.
+        classes: int64 `[n]`, the answers; -1 where several classes are left.
         groups: int64 `[n]`, equal for near-duplicates.
         tree: the tree.
         promised: least precision of what is accepted, above 0 and below 1.
         confidence: that it is kept by answers, and that it is kept by ancestors.
         weights: float `[n]`, above 0, what each answer stands for; None: all alike.
         tolerance: how far below the promise a precision may still be, from 0; some accepts more where answers are few.
+        allowed: bool `[n, C]`, the classes that are left; read where `classes` is -1. None: no class is known to be possible there.
 
     Raises:
         ModelError: a promise or confidence that can't be, or arrays that don't belong together.
@@ -121,7 +126,8 @@ def choose_policy(
         raise ModelError(
             f"found logits {logits.shape}, {len(classes)} answers, {len(groups)} groups, {len(tree.node_of)} classes; they don't match."
         )
-    temperature = fit_temperature(logits, classes)
+    named = classes >= 0
+    temperature = fit_temperature(logits[named], classes[named])
     probabilities = softmax(logits, temperature)
     best, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     weights = np.ones(len(classes)) if weights is None else weights
@@ -129,12 +135,23 @@ def choose_policy(
     tested = [_tested(each, sure >= each, best == classes, len(sure), groups, weights) for each in _answer_grid(sure).tolist()]
     answers = _lowest(tested, least, tail)
     left, sums, tested = sure < answers, tree.sums(probabilities, tree.inner), []
+    lowest, highest = _spans(classes, allowed)
     for each in np.linspace(0.999, _LEAST_ANCESTOR, _STEPS).tolist():
         nodes = _ancestors(sums, tree, each)
-        right = tree.holds(np.maximum(nodes, 0), classes)
+        right = tree.holds(np.maximum(nodes, 0), lowest, highest)
         tested.append(_tested(each, left & (nodes != ASK), right, int(left.sum()), groups, weights))
     ancestors = _lowest(tested, least, tail)
     return AcceptancePolicy(promised, confidence, temperature, answers, ancestors)
+
+
+def _spans(classes: np.ndarray, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first and the last class that each product may be of, both -1 where nothing is known, int64 `[n]` each."""
+    first, last = classes.copy(), classes.copy()
+    if allowed is not None:
+        some = np.flatnonzero((classes < 0) & allowed.any(axis=1))
+        first[some] = allowed[some].argmax(axis=1)
+        last[some] = allowed.shape[1] - 1 - allowed[some, ::-1].argmax(axis=1)
+    return first, last
 
 
 def answers_needed(promised: float, confidence: float) -> int:

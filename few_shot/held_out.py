@@ -1,4 +1,4 @@
-"""Says of every answered product what a model thinks that hasn't seen its answer, nor that of a near-duplicate."""
+"""Says of answered products what a model thinks that hasn't seen their answers, nor those of near-duplicates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from few_shot.frozen import FrozenFeatures
 from few_shot.learner import DEFAULTS, FewShotParameters, learn
-from few_shot.partial_answers import PartialAnswers
+from few_shot.partial_answers import PartialAnswers, without_groups
 from schemas.errors import ModelError
 
 FOLDS = 5
@@ -36,7 +36,7 @@ def held_out_logits(
         folds: parts of the near-duplicate groups, at least 2.
         parameters: of the learner.
         progress: told one line a fold.
-        among: int64, answered products, ascending, that are asked about; None: all of them.
+        among: int64, products that people said something of, ascending, that are asked about; None: all whose class was named.
         trusts: of a model that learnt all answers; None: they are learnt here.
         partial: answers that leave several classes open; of those, too, a fold sees none about its near-duplicates.
 
@@ -47,7 +47,7 @@ def held_out_logits(
     Raises:
         ModelError: fewer than two groups were answered, so there is nothing to hold out.
     """
-    fold_of = answer_folds(features.products.groups, answers, seed, folds)
+    fold_of = answer_folds(features.products.groups, answers, seed, folds, partial)
     rows = np.flatnonzero(answers >= 0) if among is None else among
     kept = learn(features, answers, seed, parameters, partial=partial).trusts if trusts is None else trusts
     groups = features.products.groups
@@ -56,25 +56,30 @@ def held_out_logits(
         held = fold_of[rows] == fold
         progress(f"held_out fold={fold + 1} of={folds}")
         inside = np.where(fold_of == fold, -1, answers)
-        said = None if partial is None else partial.part(~np.isin(groups[partial.rows], groups[fold_of == fold]))
+        said = None if partial is None else without_groups(partial, groups, groups[fold_of == fold])
         model = learn(features, inside, seed, parameters, trusts=kept, partial=said)
         logits[held] = model.logits(features.products, features.rules, rows[held])
     return rows, logits
 
 
-def answer_folds(groups: np.ndarray, answers: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray:
-    """Returns which fold each answered product is held out with, int64 `[n]`; -1 where nobody answered.
+def answer_folds(
+    groups: np.ndarray, answers: np.ndarray, seed: int, folds: int = FOLDS, partial: PartialAnswers | None = None
+) -> np.ndarray:
+    """Returns which fold each answered product is held out with, int64 `[n]`; -1 where nobody said anything of it.
 
     Args:
         groups: int64 `[n]`, equal for near-duplicates, which are never apart.
         answers: int64 `[n]`, a class, or -1 where nobody answered.
         seed: of the folds.
         folds: parts of the groups at most, at least 2.
+        partial: answers that leave several classes open, of which those about products themselves are in a fold, too.
 
     Raises:
         ModelError: fewer than two groups were answered, so there is nothing to hold out.
     """
     rows = np.flatnonzero(answers >= 0)
+    if partial is not None:
+        rows = np.union1d(rows, partial.rows[partial.questions == 0])
     answered, numbers = np.unique(groups[rows], return_inverse=True)
     if len(answered) < 2 or folds < 2:
         raise ModelError(

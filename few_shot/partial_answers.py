@@ -62,6 +62,11 @@ def informative(partial: PartialAnswers, answers: np.ndarray) -> PartialAnswers:
     return found.part(np.argsort(found.rows, kind="stable"))
 
 
+def without_groups(partial: PartialAnswers, groups: np.ndarray, left_out: np.ndarray) -> PartialAnswers:
+    """Returns the answers but for those about some groups of near-duplicates; `groups` is int64 `[n]`, each product's."""
+    return partial.part(~np.isin(groups[partial.rows], left_out))
+
+
 def weighed(partial: PartialAnswers, member_weight: float, question_weight: float) -> PartialAnswers:
     """Returns the answers with the weights of members of groups, of which thirty a question are kept.
 

@@ -6,34 +6,38 @@ import math
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from few_shot.proportions import Share, share_of
-from schemas.label_event import IS, LabelEvent, standing_events
+from schemas.allowed_nodes import TELLING_KINDS, AllowedNodes, TreeRanges, narrowed
+from schemas.group_answers import meaning
+from schemas.label_event import GROUP, RETRACT, SKIP, LabelEvent, standing_events
 from schemas.taxonomy import Taxonomy
 
 AUDIT = "audit"
+# What people's answers say of a suggestion, at the answer and at each depth; `UNREACHED` where the true node isn't so deep.
+WRONG, RIGHT, OPEN, UNREACHED = 0, 1, 2, 3
+_NOT_IN_THE_TREE = "node not in the tree"
 # Answers about earlier versions are taken in until there are so many: an interval of about ten points.
 ENOUGH = 200
 
 
 @dataclass(frozen=True)
 class AuditAnswers:
-    """n answers of people beside what the model said when their batch was drawn.
+    """n products that people said something of, beside what the model said when their batch was drawn.
 
     Attributes:
-        said: int64 `[n]`, number of the node the model thought best, in tree order.
-        answered: int64 `[n]`, number of the node that people named.
+        verdicts: int8 `[n, 1 + D]`, whether the node the model thought best is right, and its ancestor at each of D depths: `RIGHT`,
+            `WRONG`, `OPEN` where people said too little to tell, `UNREACHED` where the true node isn't so deep.
         versions: int64 `[n]`, of the model; 0 where it never went live.
         groups: int64 `[n]`, equal for near-duplicates.
-        left_out: audit answers that can't be judged, counted by why.
+        left_out: audited products that can't be judged, counted by why.
     """
 
-    said: np.ndarray
-    answered: np.ndarray
+    verdicts: np.ndarray
     versions: np.ndarray
     groups: np.ndarray
     left_out: Mapping[str, int]
@@ -48,6 +52,7 @@ class QualityEstimate:
         at_answer: share of products whose node is right.
         by_depth: depth to the share of products, of those whose true node is so deep or deeper, whose ancestor there is right.
         by_version: version to the share at the answer, newest first, pooled or not.
+        undecided: products, of those pooled, of which people said too little to tell whether their node is right.
         left_out: as in `AuditAnswers`.
     """
 
@@ -55,63 +60,131 @@ class QualityEstimate:
     at_answer: Share
     by_depth: Mapping[int, Share]
     by_version: Mapping[int, Share]
+    undecided: int
     left_out: Mapping[str, int]
 
 
 def read_audit_answers(events: Iterable[LabelEvent], taxonomy: Taxonomy) -> AuditAnswers:
-    """Returns the audit answers among label events; what people took back or answered anew counts as `standing_events` has it.
+    """Returns the audited products among label events, each judged by all that people said of it.
 
-    An answer is judged by the first suggestion that was shown with the product, which is what the model of that batch thought best. It is
-    left out where it names no node ("cannot_tell" and the like), where nothing was suggested, or where either node isn't in the tree.
+    It is judged by the first suggestion that was shown when it was first audited, which is what the model of that batch thought best. That
+    it is `not` there is a mistake as much as naming another node is: were only named nodes counted, the model would look better than it is.
+    Left out is a product that people couldn't tell, one without a suggestion, and one whose nodes aren't in the tree.
 
     Args:
-        events: in the order they were appended.
+        events: in the order they were appended; those taken back don't count, nor do answers about groups.
         taxonomy: the tree as it is now; replaced nodes count as what replaced them.
     """
-    rows, left_out, known = [], Counter[str](), set(taxonomy.ids)
-    for event in standing_events(events).values():
-        if event.shown.get("stream") != AUDIT:
+    tree, chains = TreeRanges(taxonomy), _chains(taxonomy)
+    rows, left_out = [], Counter[str]()
+    for said in _by_product(events):
+        audits = [event for event in said if event.shown.get("stream") == AUDIT]
+        if not audits:
             continue
-        said = _first(event.shown.get("suggestions"))
-        nodes = [taxonomy.resolve(node_id) for node_id in (said, event.node_id)]
-        if event.kind != IS:
-            left_out[event.kind] += 1
-        elif not said:
+        best = taxonomy.resolve(_first(audits[0].shown.get("suggestions")))
+        truth = _possible(said, tree, taxonomy)
+        if isinstance(truth, str):
+            left_out[truth] += 1
+        elif not best:
             left_out["nothing suggested"] += 1
-        elif not known.issuperset(nodes):
-            left_out["node not in the tree"] += 1
+        elif best not in taxonomy:
+            left_out[_NOT_IN_THE_TREE] += 1
         else:
-            rows.append((*map(taxonomy.index, nodes), _version(event.shown.get("version")), _group(event)))
-    table = np.array(rows, np.int64).reshape(-1, 4)
-    return AuditAnswers(table[:, 0], table[:, 1], table[:, 2], table[:, 3], dict(left_out))
+            verdicts = _verdicts(chains, taxonomy.index(best), np.array(truth))
+            rows.append((*verdicts, _version(audits[0].shown.get("version")), _group(audits[0])))
+    table = np.array(rows, np.int64).reshape(-1, chains.shape[1] + 3)
+    return AuditAnswers(table[:, :-2].astype(np.int8), table[:, -2], table[:, -1], dict(left_out))
 
 
-def estimate_quality(answers: AuditAnswers, taxonomy: Taxonomy, weights: np.ndarray | None = None, enough: int = ENOUGH) -> QualityEstimate:
+def _by_product(events: Iterable[LabelEvent]) -> Iterable[list[LabelEvent]]:
+    """Returns for each product what people said of it alone, in order; skips say nothing."""
+    ordered = sorted(events, key=lambda event: event.answered_at_ms)
+    retracted = {event.retracts for event in ordered if event.kind == RETRACT}
+    found: dict[str, list[LabelEvent]] = {}
+    for event in ordered:
+        if event.kind not in (RETRACT, SKIP) and event.source != GROUP and event.event_id not in retracted:
+            found.setdefault(event.product_id, []).append(event)
+    return found.values()
+
+
+def _possible(said: Sequence[LabelEvent], tree: TreeRanges, taxonomy: Taxonomy) -> list[int] | str:
+    """Returns the numbers of the nodes that are left by what was said of a product, or why there is no telling."""
+    telling: list[tuple[LabelEvent, AllowedNodes]] = []
+    for event in reversed(said):
+        if event.kind not in TELLING_KINDS:
+            if not telling:
+                return event.kind
+            break  # "Cannot tell" ends what was said before.
+        allowed = meaning(event, tree, taxonomy)
+        if allowed is None and not telling:
+            return _NOT_IN_THE_TREE
+        if allowed is not None:
+            telling.append((event, allowed))
+    allowed = narrowed(telling, tree).allowed
+    return _NOT_IN_THE_TREE if allowed is None else tree.left(allowed)
+
+
+def _chains(taxonomy: Taxonomy) -> np.ndarray:
+    """Returns each node's ancestors from the root down, itself last, int64 `[N, D]`, -1 below it."""
+    chains = np.full((len(taxonomy), max(taxonomy.depths, default=0)), -1, np.int64)
+    for number, node_id in enumerate(taxonomy.ids):
+        chain = taxonomy.chain(node_id)
+        chains[number, : len(chain)] = chain
+    return chains
+
+
+def _verdicts(chains: np.ndarray, said: int, possible: np.ndarray) -> list[int]:
+    """Returns the verdict at the answer and at each depth on a node, where the true one is among those possible."""
+    found = [_verdict(possible == said)]
+    for place in range(chains.shape[1]):
+        reaching = chains[possible, place]
+        reaching = reaching[reaching >= 0]
+        found.append(_verdict(reaching == chains[said, place]) if len(reaching) else UNREACHED)
+    return found
+
+
+def _verdict(agrees: np.ndarray) -> int:
+    return RIGHT if agrees.all() else OPEN if agrees.any() else WRONG
+
+
+def estimate_quality(answers: AuditAnswers, weights: np.ndarray | None = None, enough: int = ENOUGH) -> QualityEstimate:
     """Returns the quality of the latest model that audit answers judged.
 
     Answers about the latest version come first; where they are fewer than `enough`, whole earlier versions join, latest first. An earlier
     version had fewer answers to learn from and is most often worse, so a pooled estimate leans to the low side.
 
+    Where people said too little to tell whether a node is right, it counts by half, and the interval goes from what it would be were all of
+    these wrong to what it would be were they right.
+
     Args:
         answers: of the audit share.
-        taxonomy: the tree they are numbered in.
         weights: float `[n]`, above 0, what each product stands for, such as the offers of its group; None: different products count alike.
         enough: answers to pool at least, where there are so many.
     """
-    weights = np.ones(len(answers.said)) if weights is None else weights
-    right = answers.said == answers.answered
+    weights = np.ones(len(answers.verdicts)) if weights is None else weights
     versions = np.unique(answers.versions)[::-1].tolist()
     pooled = _pooled(answers.versions, versions, enough)
     chosen = np.isin(answers.versions, pooled)
 
-    def share(rows: np.ndarray, correct: np.ndarray) -> Share:
-        return share_of(correct[rows], answers.groups[rows], weights[rows])
+    def share(rows: np.ndarray, place: int) -> Share:
+        judged = np.flatnonzero(rows & (answers.verdicts[:, place] != UNREACHED))
+        return _share(answers.verdicts[judged, place], answers.groups[judged], weights[judged])
 
-    by_depth = {
-        depth: share(chosen & reaches, agrees) for depth, reaches, agrees in _agreement(answers, taxonomy) if (chosen & reaches).any()
-    }
-    by_version = {version: share(answers.versions == version, right) for version in versions}
-    return QualityEstimate(tuple(pooled), share(chosen, right), by_depth, by_version, answers.left_out)
+    by_depth = {depth: share(chosen, depth) for depth in range(1, answers.verdicts.shape[1])}
+    by_version = {version: share(answers.versions == version, 0) for version in versions}
+    return QualityEstimate(
+        tuple(pooled),
+        share(chosen, 0),
+        {depth: found for depth, found in by_depth.items() if found.judged},
+        by_version,
+        int((answers.verdicts[chosen, 0] == OPEN).sum()),
+        answers.left_out,
+    )
+
+
+def _share(verdicts: np.ndarray, groups: np.ndarray, weights: np.ndarray) -> Share:
+    worst, best = share_of(verdicts == RIGHT, groups, weights), share_of(verdicts != WRONG, groups, weights)
+    return replace(worst, value=(worst.value + best.value) / 2, high=best.high)
 
 
 @dataclass(frozen=True)
@@ -135,24 +208,25 @@ def quality_by_answers(events: Sequence[LabelEvent], taxonomy: Taxonomy) -> list
         taxonomy: the tree as it is now.
     """
     standing = standing_events(events).values()
-    given = np.sort([event.answered_at_ms for event in standing if event.kind == IS])
-    audits = [event for event in standing if event.shown.get("stream") == AUDIT]
+    given = np.sort([event.answered_at_ms for event in standing if event.kind in TELLING_KINDS])
     since: dict[int, int] = {}
-    for event in audits:
-        version = _version(event.shown.get("version"))
-        since[version] = min(event.answered_at_ms, since.get(version, event.answered_at_ms))
-    found = estimate_quality(read_audit_answers(audits, taxonomy), taxonomy).by_version
+    for event in events:
+        if event.shown.get("stream") == AUDIT:
+            version = _version(event.shown.get("version"))
+            since[version] = min(event.answered_at_ms, since.get(version, event.answered_at_ms))
+    found = estimate_quality(read_audit_answers(events, taxonomy)).by_version
     curve = [Measured(int(np.searchsorted(given, since[version])), right) for version, right in found.items()]
     return sorted(curve, key=lambda each: each.answers)
 
 
 def as_json(found: QualityEstimate) -> dict[str, Any]:
-    """Returns an estimate as an object: `versions`, `at_answer`, `by_depth`, `by_version`, `left_out`; shares of nothing are null."""
+    """Returns an estimate as an object whose keys are the attributes; shares of nothing are null."""
     return {
         "versions": list(found.versions),
         "at_answer": _as_json(found.at_answer),
         "by_depth": {str(depth): _as_json(share) for depth, share in found.by_depth.items()},
         "by_version": {str(version): _as_json(share) for version, share in found.by_version.items()},
+        "undecided": found.undecided,
         "left_out": dict(found.left_out),
     }
 
@@ -168,17 +242,6 @@ def _pooled(of_answers: np.ndarray, versions: list[int], enough: int) -> list[in
             break
         pooled.append(version)
     return pooled
-
-
-def _agreement(answers: AuditAnswers, taxonomy: Taxonomy) -> Iterable[tuple[int, np.ndarray, np.ndarray]]:
-    """Yields each depth, which true nodes reach it, and where the ancestors there agree."""
-    chains = np.full((len(taxonomy) + 1, max(taxonomy.depths, default=0)), -1, np.int64)
-    for number, node_id in enumerate(taxonomy.ids):
-        chain = taxonomy.chain(node_id)
-        chains[number, : len(chain)] = chain
-    for place in range(chains.shape[1]):
-        truth = chains[answers.answered, place]
-        yield place + 1, truth >= 0, truth == chains[answers.said, place]
 
 
 def _first(suggestions: object) -> str:

@@ -36,9 +36,9 @@ class Subtrees:
         found: np.ndarray = running[:, self.end[nodes]] - running[:, self.first[nodes]]
         return found
 
-    def holds(self, nodes: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Returns bool, element by element: whether a class lies below a node or is the node's own."""
-        found: np.ndarray = (self.first[nodes] <= classes) & (classes < self.end[nodes])
+    def holds(self, nodes: np.ndarray, classes: np.ndarray, last: np.ndarray | None = None) -> np.ndarray:
+        """Returns bool, element by element: whether a class lies below a node or is the node's own; with `last`, all classes up to it."""
+        found: np.ndarray = (self.first[nodes] <= classes) & ((classes if last is None else last) < self.end[nodes])
         return found
 
 

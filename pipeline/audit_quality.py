@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from few_shot.proportions import Share
 from few_shot.quality_estimate import QualityEstimate, estimate_quality, read_audit_answers
@@ -18,7 +18,7 @@ def audit_quality(settings: Settings) -> QualityEstimate:
     """
     inputs = resolved(settings)
     taxonomy = read_taxonomy(inputs)
-    return estimate_quality(read_audit_answers(read_events(inputs), taxonomy), taxonomy)
+    return estimate_quality(read_audit_answers(read_events(inputs), taxonomy))
 
 
 def quality_rows(found: QualityEstimate) -> Iterator[tuple[str, ...]]:
@@ -38,6 +38,9 @@ def _row(what: str, share: Share) -> tuple[str, ...]:
     return what, f"{share.value:.1%}", f"{share.low:.1%} to {share.high:.1%}", f"{share.judged:,}"
 
 
-def left_out_text(left_out: Mapping[str, int]) -> str:
-    """Returns one line about audit answers that couldn't be judged; empty where there were none."""
-    return f"not judged: {', '.join(f'{count} {why}' for why, count in left_out.items())}" if left_out else ""
+def notes(found: QualityEstimate) -> Iterator[str]:
+    """Yields a line about products of which people said too little to tell, and one about those that weren't judged, where there are any."""
+    if found.undecided:
+        yield f"too little said to tell: {found.undecided}, counted by half; the interval holds both ends"
+    if found.left_out:
+        yield f"not judged: {', '.join(f'{count} {why}' for why, count in found.left_out.items())}"

@@ -69,6 +69,10 @@ class TreeRanges:
             return node == allowed.node
         return self._inside(node, allowed.under) and not any(self._inside(node, each) for each in allowed.excluded)
 
+    def left(self, allowed: AllowedNodes) -> list[int]:
+        """Returns the numbers of the exclusive nodes a product may be at, ascending."""
+        return [node for node in self._exclusive if self.holds(allowed, node)]
+
     def _settled(self, under: int, excluded: Sequence[int]) -> AllowedNodes | None:
         if any(self._inside(under, node) for node in excluded):
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,10 +21,11 @@ from few_shot.partial_answers import PartialAnswers, partial_answers
 from few_shot.rule_evidence import NoRules
 from few_shot.self_training import self_trained
 from pipeline.demo.labeller import SimulatedLabeller, broader_nodes, group_answer
-from schemas.group_answers import QuestionRecord
-from schemas.label_event import IS, NOT, UNDER, LabelEvent
+from schemas.group_answers import GroupQuestion, member_events, question_records
+from schemas.label_event import NOT, UNDER, LabelEvent
 from schemas.product import DEV, TITLE
 from schemas.settings import SamplingSettings, ScoringSettings
+from schemas.taxonomy import Taxonomy
 from schemas.text import fold
 from studies.frozen_catalogue import NO_GOLD, FrozenCatalogue
 from studies.judging import judge
@@ -233,23 +234,32 @@ class AskedGroup:
         kind: of the group.
         rows: its products.
         allowed: bool `[C]`, the classes the answer leaves; none where it was mixed.
+        events: the answer's, by product, as the label store would keep them.
     """
 
     id: str
     kind: str
     rows: np.ndarray
     allowed: np.ndarray
+    events: Mapping[str, LabelEvent]
 
     @property
     def tells(self) -> bool:
         """Whether it says anything."""
         return bool(self.allowed.any())
 
-    def record(self, answers: np.ndarray) -> QuestionRecord:
-        """Returns how it stands beside the single answers `[n]`, -1 for none."""
-        own = answers[self.rows]
-        agreed = int(self.allowed[own[own >= 0]].sum())
-        return QuestionRecord(self.id, IS, "", len(self.rows), agreed, int((own >= 0).sum()) - agreed, False)
+
+def refuted(questions: Iterable[AskedGroup], own: Mapping[str, LabelEvent], taxonomy: Taxonomy) -> set[str]:
+    """Returns the ids of the questions whose answers are dropped, by what was said of members alone.
+
+    Args:
+        questions: answered.
+        own: product id to what was said of the product itself.
+        taxonomy: the tree.
+    """
+    # Members that nobody was asked about are no witnesses: a question of thousands is judged by the few that count.
+    said = [event for question in questions for product_id, event in question.events.items() if product_id in own]
+    return {question for question, record in question_records([*own.values(), *said], taxonomy).items() if record.dropped}
 
 
 class _Campaign:
@@ -271,6 +281,7 @@ class _Campaign:
         self._answers = np.full(len(ids), -1, np.int64)
         self._asked: list[int] = []
         self._questions: list[AskedGroup] = []
+        self._events: dict[str, LabelEvent] = {}  # Of the products asked about, near-duplicates that share their answers left out.
         self._models: list[FewShotModel] = []  # The newest first.
         self._rounds, self._learn_s, self._round_learn_s = 0, 0.0, 0.0
 
@@ -310,8 +321,12 @@ class _Campaign:
         for picked in pick_groups(pool, groups, titles, count, rng, taxonomy.path, asked):
             ids = [{"product_id": self._replayed.product_ids[row]} for row in rows[picked.examples].tolist()]
             kind, node_id = group_answer([event.node_id for event in self._labeller.answer(ids, "", 0)], taxonomy)
+            members = rows[picked.group.rows]
+            question = GroupQuestion(picked.group.question, self._replayed.product_ids[members], [each["product_id"] for each in ids])
+            answer = {"event_id": question.question, "answered_at_ms": 0, "labeller": "simulated", "kind": kind, "node_id": node_id}
+            events = {event.product_id: event for event in member_events(answer, question)}
             allowed = self._replayed.classes_said(kind, node_id)
-            self._questions.append(AskedGroup(picked.group.question, picked.group.kind, rows[picked.group.rows], allowed))
+            self._questions.append(AskedGroup(question.question, picked.group.kind, members, allowed, events))
 
     def _answer(self, rows: np.ndarray, suggested: np.ndarray | None) -> None:
         items: list[dict[str, Any]] = [{"product_id": product_id} for product_id in self._replayed.product_ids[rows]]
@@ -321,6 +336,7 @@ class _Campaign:
         for row, event in zip(rows.tolist(), events, strict=True):
             self._note(self._replayed.mates(row), event)
             self._asked.append(row)
+            self._events[event.product_id] = event
 
     def _note(self, rows: np.ndarray, event: LabelEvent) -> None:
         self._closed[rows] = True
@@ -335,10 +351,11 @@ class _Campaign:
         rows = self._replayed.pool
         ids = self._replayed.product_ids
         events = self._labeller.answer([{"product_id": ids[row]} for row in rows.tolist()], "", 0)
-        self._open = {}
+        self._open, self._events = {}, {}
         for row, event in zip(rows.tolist(), events, strict=True):
             self._answers[row] = -1
             self._note(np.array([row]), event)
+            self._events[event.product_id] = event
         self._asked = rows.tolist()
 
     def refit(self) -> None:
@@ -353,8 +370,9 @@ class _Campaign:
 
     def _partial(self) -> PartialAnswers:
         said = {row: (allowed, 0) for row, allowed in self._open.items() if self._replayed.settings.learns_unsure}
+        dropped = refuted(self._questions, self._events, self._replayed.catalogue.taxonomy)
         for number, question in enumerate(self._questions, 1):
-            if question.tells and not question.record(self._answers).dropped:
+            if question.tells and question.id not in dropped:
                 said = {**{row: (question.allowed, number) for row in question.rows.tolist() if not self._closed[row]}, **said}
         rows = np.array(sorted(said), np.int64)
         num_classes = len(self._replayed.node_ids)
@@ -419,7 +437,7 @@ class _Campaign:
         if not self._replayed.settings.question_share:
             return {}
         telling = [question for question in self._questions if question.tells]
-        dropped = [question for question in telling if question.record(self._answers).dropped]
+        dropped = refuted(telling, self._events, self._replayed.catalogue.taxonomy)
         truth = self._replayed.classes
         right = sum(int(question.allowed[truth[question.rows]].sum()) for question in telling)
         settings = self._replayed.settings

@@ -81,6 +81,10 @@ def replay(args: argparse.Namespace) -> int:
         within_dev=args.within_dev,
         learner=learner_parameters(args.learner),
     )
+    if args.denied and ALL in args.budgets:
+        raise SettingsError(
+            "--denied asks about the model's best node, and with the budget all there is no model yet. Leave one of them out."
+        )
     for strategy in args.strategies:
         if strategy != DEFAULT:
             find_strategy(strategy)

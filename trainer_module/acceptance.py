@@ -12,9 +12,11 @@ import numpy as np
 from few_shot.acceptance import ASK, AcceptancePolicy, answers_needed, choose_policy, decide
 from few_shot.acceptance_file import NOTHING, OFF, PROMISED, TOO_FEW, Acceptance, asking
 from few_shot.held_out import answer_folds
+from few_shot.partial_answers import without_groups
 from few_shot.quality_estimate import AUDIT
 from few_shot.subtrees import Subtrees, subtrees_of
-from schemas.label_event import IS, LabelEvent, standing_events
+from schemas.allowed_nodes import TELLING_KINDS
+from schemas.label_event import LabelEvent, standing_events
 from schemas.taxonomy import Taxonomy
 from trainer_module.fitting import logits_of
 from trainer_module.node_texts import NodeBags
@@ -60,7 +62,7 @@ def picked_groups(events: Iterable[LabelEvent]) -> np.ndarray:
     """
     picked, random = set[str](), set[str]()
     for event in standing_events(events).values():
-        if event.kind == IS and event.group:
+        if event.kind in TELLING_KINDS and event.group:
             by_strategy = event.shown.get("stream", AUDIT) != AUDIT
             (picked if by_strategy else random).add(event.group)
     return group_numbers(sorted(picked - random))
@@ -97,8 +99,9 @@ def choose_acceptance(
     if len(rows) < needed:
         return asking(TOO_FEW, promise.precision, promise.confidence, len(rows), num_picked, needed)
     rows, logits = held_out_logits(network, data, rows, promise.folds, seed, refit, nodes)
-    classes = data.answers[rows]
-    policy = choose_policy(logits, classes, data.groups[rows], tree, promise.precision, promise.confidence)
+    policy = choose_policy(
+        logits, data.answers[rows], data.groups[rows], tree, promise.precision, promise.confidence, allowed=_allowed(data, rows)
+    )
     found = _described(policy, logits, tree, len(rows), num_picked, needed)
     log.info(
         "acceptance promised=%.3f answers=%d picked=%d answer_coverage=%.3f ancestor_coverage=%.3f temperature=%.3f",
@@ -121,7 +124,7 @@ def held_out_logits(
     Args:
         network: fitted to `data`.
         data: products with their answers.
-        rows: int64, ascending, answered products.
+        rows: int64, ascending, products that people said something of.
         folds: parts of the groups of near-duplicates, held out in turn.
         seed: of the folds.
         refit: as of `choose_acceptance`.
@@ -132,24 +135,44 @@ def held_out_logits(
     """
     if isinstance(network, LearnsAnswers):
         return network.held_out_logits(data, nodes(), rows, seed, folds, log.info)
-    fold_of = answer_folds(data.groups, data.answers, seed, folds)
+    fold_of = answer_folds(data.groups, data.answers, seed, folds, data.partial)
     parts = []
     for fold in range(folds):
         held = rows[fold_of[rows] == fold]
         if len(held):
             log.info("held_out fold=%d of=%d", fold + 1, folds)
-            parts.append((held, logits_of(refit(replace(data, answers=np.where(fold_of == fold, -1, data.answers))), data, held)))
+            parts.append((held, logits_of(refit(_without_fold(data, fold_of == fold)), data, held)))
     found = np.concatenate([held for held, _ in parts])
     order = np.argsort(found)
     return found[order], np.concatenate([logits for _, logits in parts])[order]
 
 
 def _fair_rows(data: TrainingData, picked: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Returns one answered product of each group that no strategy picked, ascending, and how many groups one picked."""
+    """Returns one answered product of each group that no strategy picked, ascending, and how many groups one picked.
+
+    Where a product of a group has a named class it is one of these, else one of which people said less.
+    """
     mixed = rng.permutation(data.answered)
+    if data.partial is not None:
+        mixed = np.r_[mixed, rng.permutation(data.partial.rows[data.partial.questions == 0])]
     groups, first = np.unique(data.groups[mixed], return_index=True)
     fair = mixed[first[~np.isin(groups, picked)]]
     return np.sort(fair if len(fair) <= _MOST_ANSWERS else rng.choice(fair, _MOST_ANSWERS, replace=False)), len(groups) - len(fair)
+
+
+def _allowed(data: TrainingData, rows: np.ndarray) -> np.ndarray | None:
+    """Returns the classes that are left for each of these products, bool `[m, C]`, where people named none; None where they always did."""
+    if data.partial is None:
+        return None
+    allowed = np.zeros((len(rows), data.partial.allowed.shape[1]), bool)
+    _, places, said = np.intersect1d(rows, data.partial.rows, return_indices=True)
+    allowed[places] = data.partial.allowed[said]
+    return allowed
+
+
+def _without_fold(data: TrainingData, held: np.ndarray) -> TrainingData:
+    partial = None if data.partial is None else without_groups(data.partial, data.groups, data.groups[held])
+    return replace(data, answers=np.where(held, -1, data.answers), partial=partial)
 
 
 def _described(policy: AcceptancePolicy, logits: np.ndarray, tree: Subtrees, answers: int, picked: int, needed: int) -> Acceptance:

@@ -18,7 +18,7 @@ from components.batch_files import ITEMS, KIND, QUESTION_KIND, BatchManifest, qu
 from components.sampling_batch import BatchSettings
 from few_shot.quality_estimate import as_json
 from few_shot.stopping_advice import NEXT_ANSWERS
-from pipeline.audit_quality import audit_quality, left_out_text, quality_rows
+from pipeline.audit_quality import audit_quality, notes, quality_rows
 from pipeline.batch_drawing import draw_from_latest_run
 from pipeline.commands.asked import asked
 from pipeline.commands.options import MAX_SEED, are_settings_named, positive, refuse_overwriting, settings_of, settings_parent, share, up_to
@@ -151,8 +151,8 @@ def _quality(args: argparse.Namespace) -> int:
         return 0
     for line in aligned(list(quality_rows(found))):
         _write(line)
-    if found.left_out:
-        _write(left_out_text(found.left_out))
+    for line in notes(found):
+        _write(line)
     return 0
 
 

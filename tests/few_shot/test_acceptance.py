@@ -46,6 +46,40 @@ def test_promises_are_kept_in_nearly_all_redraws_and_most_is_accepted():
     assert np.mean(climbed) > 0.05
 
 
+def kept_by(policy, judged, truth):
+    """Returns which products are accepted at the answer, which above it, and which of all are right."""
+    decisions = decide(judged, tree(), policy)
+    return decisions.is_answer, (decisions.nodes != ASK) & ~decisions.is_answer, is_right(decisions, tree(), truth)
+
+
+def test_a_promise_holds_where_people_only_deny_what_is_wrong():
+    rng = np.random.default_rng(5)
+    (logits, classes), (judged, truth) = drawn(1500, rng), drawn(8000, rng)
+    best = logits.argmax(axis=1)
+    denied = best != classes
+    allowed = np.where(denied[:, None], np.arange(NUM_CLASSES) != best[:, None], False)
+    policy = choose_policy(logits, np.where(denied, -1, classes), np.arange(1500), tree(), promised=0.9, allowed=allowed)
+    accepted, _, right = kept_by(policy, judged, truth)
+    assert right[accepted].mean() >= 0.9 and accepted.mean() > 0.2
+    named = np.flatnonzero(~denied)
+    hopeful = choose_policy(logits[named], classes[named], named, tree(), promised=0.9)
+    accepted, _, right = kept_by(hopeful, judged, truth)
+    assert right[accepted].mean() < 0.8  # What leaving denials out would promise.
+
+
+def test_an_answer_that_names_only_a_top_lets_the_model_climb_and_not_accept():
+    rng = np.random.default_rng(6)
+    (logits, classes), (judged, truth) = drawn(3000, rng), drawn(8000, rng)
+    unsure = rng.random(3000) < 0.3
+    allowed = np.where(unsure[:, None], np.arange(NUM_CLASSES)[None] // LEAVES == classes[:, None] // LEAVES, False)
+    policy = choose_policy(logits, np.where(unsure, -1, classes), np.arange(3000), tree(), promised=0.9, allowed=allowed)
+    assert policy.answer_threshold == NEVER  # Three in ten accepted answers might be wrong.
+    _, above, right = kept_by(policy, judged, truth)
+    assert above.mean() > 0.2 and right[above].mean() >= 0.9
+    blind = choose_policy(logits, np.where(unsure, -1, classes), np.arange(3000), tree(), promised=0.9)
+    assert blind.ancestor_threshold == NEVER
+
+
 def test_near_duplicates_make_the_search_as_careful_as_fewer_answers():
     rng = np.random.default_rng(1)
     logits, classes = drawn(800, rng)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pipeline.cli import main
-from schemas.label_event import IS, LabelEvent, write_label_events
+from schemas.label_event import IS, NOT, UNDER, LabelEvent, write_label_events
 
 
 def quality(*words):
@@ -47,6 +47,16 @@ def test_quality_is_json_where_a_machine_reads_it(config):
     code, text, _ = quality("--config", config, "--json")
     found = json.loads(text)
     assert (code, found["versions"], found["at_answer"]["judged"], found["by_depth"]["2"]["value"]) == (0, [4], 20, 0.9)
+
+
+def test_denials_lower_the_quality_and_what_stays_open_is_said(config, tmp_path):
+    shown = {"stream": "audit", "version": 4, "suggestions": ["b"]}
+    said = [LabelEvent(f"n{k}", 50 + k, "ann", f"q{k}", NOT if k else UNDER, "b" if k else "top", shown=shown) for k in range(5)]
+    with (tmp_path / "events.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(event.to_json() + "\n" for event in said)
+    code, table, _ = quality("--config", config)
+    assert (code, table.splitlines()[1].split()[3], table.splitlines()[1].split()[-1]) == (0, "74.0%", "25")  # 18 and a half of 25.
+    assert table.splitlines()[-1].startswith("too little said to tell: 1,")
 
 
 def test_quality_without_settings_says_how_to_name_them():

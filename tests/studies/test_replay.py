@@ -5,12 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from components.labelling import DROPPED, usable_answers
 from components.sampling.contract import known_strategies
 from few_shot.learner import FewShotParameters, learn
 from few_shot.self_training import SELF_TRAINED, self_trained
 from schemas.errors import LabelError, SamplingError
+from schemas.group_answers import MIXED, GroupQuestion, member_events
+from schemas.label_event import IS, NOT, UNDER, LabelEvent
+from schemas.taxonomy import Node, Taxonomy
 from studies.judging import judge
-from studies.replay import ALL, AskedGroup, ReplayCatalogue, ReplaySettings, campaign, totals
+from studies.replay import ALL, AskedGroup, ReplayCatalogue, ReplaySettings, campaign, refuted, totals
 from tests.studies.catalogues import OUTSIDE, UNKNOWN, frozen_catalogue, rule_of
 
 
@@ -216,8 +220,36 @@ def test_a_question_about_a_group_is_one_decision_and_its_members_are_learnt_fro
     assert not frozen.is_test[partial.rows].any()
 
 
-def test_a_group_whose_members_were_answered_otherwise_is_dropped():
-    group = AskedGroup("q", "head_noun", np.arange(4), np.array([True, False]))
-    assert not group.record(np.array([0, 1, -1, -1])).dropped
-    assert group.record(np.array([1, 1, -1, -1])).dropped
-    assert not AskedGroup("q", "head_noun", np.arange(4), np.array([False, False])).tells
+def asked_group(members, said, kind=IS):
+    """Returns a question about products `p0` and on, and single answers, as a campaign keeps them."""
+    asked = GroupQuestion("q", [f"p{number}" for number in range(members)], ["p0"])
+    answer = {"event_id": "q", "answered_at_ms": 0, "labeller": "ann", "kind": kind, "node_id": "boots"}
+    events = {event.product_id: event for event in member_events(answer, asked)}
+    own = {f"p{k}": LabelEvent(f"e{k}", 1, "bob", f"p{k}", kind, node_id) for k, (kind, node_id) in enumerate(said)}
+    return AskedGroup("q", "head_noun", np.arange(members), np.array([True, False]), events), own
+
+
+@pytest.mark.parametrize(
+    ("said", "dropped"),
+    [
+        ([(IS, "bags")], False),
+        ([(IS, "bags")] * 2, True),
+        ([(NOT, "boots")] * 2, True),
+        ([(UNDER, "shoes"), (IS, "boots"), (IS, "boots"), (IS, "bags"), (IS, "bags")], False),
+        ([(IS, "boots")] * 3 + [(NOT, "shoes")] * 4, True),
+    ],
+)
+def test_a_campaign_drops_a_group_answer_where_the_pipeline_does(said, dropped):
+    tree = Taxonomy(
+        [Node("shoes", "", "S", False), Node("boots", "shoes", "B", True), Node("k", "shoes", "K", True), Node("bags", "", "", True)]
+    )
+    group, own = asked_group(9, said)
+    pipeline = usable_answers([*group.events.values(), *own.values()], tree)
+    assert refuted([group], own, tree) == ({"q"} if dropped else set())
+    assert pipeline.left_out.get(DROPPED, 0) == (9 if dropped else 0)
+
+
+def test_a_mixed_group_says_nothing():
+    group, own = asked_group(4, [(IS, "bags")] * 4, MIXED)
+    nothing = replace(group, allowed=np.array([False, False]))
+    assert group.tells and not nothing.tells and not refuted([nothing], own, Taxonomy([Node("boots", "", "B", True)]))

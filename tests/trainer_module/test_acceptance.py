@@ -8,7 +8,8 @@ import scipy.sparse as sp
 
 from few_shot.acceptance import answers_needed, decide, is_right
 from few_shot.acceptance_file import OFF, PROMISED, TOO_FEW
-from schemas.label_event import IS, RETRACT, LabelEvent
+from few_shot.partial_answers import partial_answers
+from schemas.label_event import IS, NOT, RETRACT, LabelEvent
 from schemas.settings import AcceptanceSettings
 from tests.support.shop import shop_taxonomy
 from tests.trainer_module.test_fitting import fitted
@@ -49,6 +50,34 @@ def test_every_family_keeps_its_promise_on_products_it_has_not_seen(name):
     assert (found.state, found.answers, found.picked) == (PROMISED, 500, 0)
     assert decisions.is_answer.mean() == pytest.approx(found.answer_coverage, abs=0.12) and found.answer_coverage > 0.5
     assert right[decisions.is_answer].mean() >= 0.75
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_denials_of_audited_products_keep_a_family_from_promising_too_much(name):
+    data, fresh = noisy(600, 0, 0.4), noisy(1500, 1, 0.4)
+    network, named = chosen(data, name, Promise(0.9, 0.9, 2))
+    best = logits_of(network, data, np.arange(600)).argmax(1)
+    denied = best != data.answers
+    partial = partial_answers(np.flatnonzero(denied), np.arange(NUM_CLASSES) != best[denied][:, None])
+    found = chosen(replace(data, answers=np.where(denied, -1, data.answers), partial=partial), name, Promise(0.9, 0.9, 2))[1]
+    assert (found.answers, named.answers) == (600, 600)
+    decisions = decide(logits_of(network, fresh, np.arange(1500)), RANGES, found.policy)
+    right = is_right(decisions, RANGES, fresh.answers)
+    assert not decisions.is_answer.any() or right[decisions.is_answer].mean() >= 0.9
+
+
+def test_held_out_products_are_those_denied_too_and_no_model_has_heard_of_it():
+    data = noisy(200, 0)
+    allowed = np.arange(NUM_CLASSES) != data.answers[:50, None]
+    denying = replace(data, answers=np.where(np.arange(200) < 50, -1, data.answers), partial=partial_answers(np.arange(50), allowed))
+    seen = []
+    refit = lambda taught: seen.append(taught) or fitted(taught, phases=PHASES)[0]  # noqa: E731
+    network = fitted(denying, phases=PHASES)[0]
+    asked, _ = held_out_logits(network, denying, np.arange(200), 2, 0, refit, lambda: None)
+    assert asked.tolist() == list(range(200))
+    first, second = (set(np.flatnonzero(taught.answers >= 0)) | set(taught.partial.rows) for taught in seen)
+    assert not first & second and first | second == set(range(200))
 
 
 @pytest.mark.slow
@@ -115,5 +144,6 @@ def test_answers_are_picked_where_a_strategy_asked_and_no_audit_did():
         event(5, "taken back", stream="strategy"),
         event(6, "taken back", RETRACT, "", "e5"),
         event(7, "", stream="strategy"),
+        event(8, "denied", NOT, stream="strategy"),
     ]
-    assert picked_groups(events).tolist() == group_numbers(["by strategy"]).tolist()
+    assert picked_groups(events).tolist() == group_numbers(sorted(["by strategy", "denied"])).tolist()

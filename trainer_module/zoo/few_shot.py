@@ -120,7 +120,8 @@ class FewShot(EmbeddingNetwork):
         to learn again for each fold would take longer than all else.
         """
         places = np.flatnonzero(np.isin(data.groups[self._opinions.rows], data.groups[rows]))
-        if len(data.answered) >= _MANY_ANSWERS and len(places) >= min(len(rows), _ENOUGH_OPINIONS):
+        all_named = bool((data.answers[rows] >= 0).all())  # Nothing was fitted on the others.
+        if all_named and len(data.answered) >= _MANY_ANSWERS and len(places) >= min(len(rows), _ENOUGH_OPINIONS):
             places = places[np.argsort(self._opinions.rows[places])]
             return self._opinions.rows[places], self._opinions.logits[places]
         features = self.described(data, nodes)
