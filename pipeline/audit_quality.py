@@ -39,7 +39,7 @@ def _row(what: str, share: Share) -> tuple[str, ...]:
 
 
 def notes(found: QualityEstimate) -> Iterator[str]:
-    """Yields a line about products of which people said too little to tell, and one about those that weren't judged, where there are any."""
+    """Yields a line each, where there are any, about products of which people said too little to tell and about those not judged."""
     if found.undecided:
         yield f"too little said to tell: {found.undecided}, counted by half; the interval holds both ends"
     if found.left_out:
