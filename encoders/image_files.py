@@ -14,6 +14,8 @@ from schemas.image_place import image_file, is_on_the_web
 NO_IMAGE, ON_THE_WEB, OUTSIDE, NOT_FOUND = "no_image", "on_the_web", "outside_folder", "not_found"
 EMPTY, TOO_MANY_BYTES, TOO_MANY_PIXELS, UNDECODABLE = "empty_file", "too_many_bytes", "too_many_pixels", "undecodable"
 MAX_BYTES, MAX_PIXELS = 20_000_000, 40_000_000
+# Of what can't be shrunk while it is decoded, which is all but a JPEG in one scan: 100 MB in 4 bytes a pixel.
+MAX_WHOLE_PIXELS = 25_000_000
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 # What graphs can't decode, or not within bounds: of an animation they would unpack every frame.
 _TRANSCODED = ("WEBP", "GIF", "BMP", "AVIF")
@@ -75,12 +77,13 @@ def decodable(content: bytes) -> Picture:
 
 def _bounded(content: bytes) -> Picture:
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:  # Reads the header alone.
-        return Picture(b"", TOO_MANY_PIXELS) if image.width * image.height > MAX_PIXELS else Picture(content, "")
+        most = MAX_WHOLE_PIXELS if image.format == "PNG" or "progressive" in image.info else MAX_PIXELS
+        return Picture(b"", TOO_MANY_PIXELS) if image.width * image.height > most else Picture(content, "")
 
 
 def _transcoded(content: bytes) -> Picture:
     with Image.open(io.BytesIO(content), formats=_TRANSCODED) as image:
-        if image.width * image.height > MAX_PIXELS:
+        if image.width * image.height > MAX_WHOLE_PIXELS:
             return Picture(b"", TOO_MANY_PIXELS)
         layers = image.convert("RGBA")
         flat = Image.alpha_composite(Image.new("RGBA", layers.size, _WHITE), layers).convert("RGB")

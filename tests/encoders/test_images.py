@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from encoders import image_files
+from encoders import image_decoding, image_files
 from encoders.image_decoding import decoded
 from encoders.image_files import decodable, read_picture
 from encoders.kinds import describe_encoder
 from encoders.registry import load_encoder
 from schemas.errors import EncoderError
-from tests.support.hostile_images import BAD, GOOD, JPEG, TRANSCODED, encoded, picture
+from tests.support.hostile_images import BAD, GOOD, JPEG, LARGEST_PNG, TRANSCODED, encoded, picture
 
 SIDE = 64
 IN_GRAPH = tf.function(lambda files: decoded(files, SIDE), input_signature=[tf.TensorSpec([None], tf.string)])
@@ -77,6 +77,30 @@ def test_a_big_jpeg_looks_like_the_small_one():
     small, big = (encoded(image.resize((side, side), Image.Resampling.BICUBIC), "JPEG", quality=95) for side in (256, 2048))
     _, found = pixels(small, big)
     assert abs(found[0] - found[1]).mean() < 4
+
+
+@pytest.mark.parametrize(("width", "height"), [(301, 207), (1, 900), (900, 1), (64, 64)])
+def test_a_png_put_on_white_by_strips_is_the_same_to_the_bit(monkeypatch, width, height):
+    image = picture(width, height, "RGBA")
+    image.putalpha(picture(height, width, "L").resize((width, height)))
+    file = encoded(image, "PNG")
+    monkeypatch.setattr(image_decoding, "_PIXELS_AT_ONCE", 50)
+    _, by_strips = tf.function(lambda files: decoded(files, SIDE))(tf.constant([file]))
+    np.testing.assert_array_equal(by_strips, pixels(file)[1])
+
+
+def test_the_most_pixels_of_a_png_are_decoded_and_one_row_more_is_too_many():
+    assert pixels(LARGEST_PNG)[0] == [0] and decodable(LARGEST_PNG).reason == ""
+    one_more = encoded(Image.new("1", (5000, 5001)), "PNG")
+    assert pixels(one_more)[0] == [] and decodable(one_more).reason == "too_many_pixels"
+
+
+def test_a_jpeg_that_shrinks_while_it_is_decoded_may_have_more_pixels():
+    grey = Image.new("L", (5100, 5100), 90)
+    thumbnail = b"Exif\x00\x00" + JPEG  # Has a scan of its own.
+    for image, options in ((grey, {}), (grey.convert("RGB"), {"exif": thumbnail}), (grey.convert("CMYK"), {})):
+        file = encoded(image, "JPEG", **options)
+        assert pixels(file)[0] == [0] and decodable(file).reason == ""
 
 
 def test_a_picture_is_read_only_from_inside_its_folder(tmp_path):

@@ -42,17 +42,37 @@ def jpeg_of_size(width: int, height: int) -> bytes:
     return bytes(file)
 
 
+def gif_of_size(width: int, height: int) -> bytes:
+    """Returns a small GIF whose header says any size."""
+    screen, frame = struct.pack("<HHBBB", width, height, 0x80, 0, 0), struct.pack("<HHHHB", 0, 0, width, height, 0)
+    return b"GIF89a" + screen + bytes(6) + b"," + frame + b"\x02\x02\x4c\x01\x00;"
+
+
+def jpeg_in_scans(width: int, height: int) -> bytes:
+    """Returns a flat JPEG that isn't progressive, and has a scan for each of its three colours all the same."""
+    grey = encoded(Image.new("L", (width, height), 90), "JPEG", optimize=True)
+    frame, scan = grey.index(b"\xff\xc0"), grey.index(b"\xff\xda")
+    colours = (1, 2, 3)
+    new_frame = b"\xff\xc0\x00\x11" + grey[frame + 4 : frame + 9] + b"\x03" + b"".join(bytes([colour, 0x11, 0]) for colour in colours)
+    scans = (b"\xff\xda\x00\x08\x01" + bytes([colour, 0, 0, 63, 0]) + grey[scan + 10 : -2] for colour in colours)
+    return grey[:frame] + new_frame + grey[frame + 13 : scan] + b"".join(scans) + grey[-2:]
+
+
 JPEG = encoded(picture(300, 200), "JPEG")
 _PNG = encoded(picture(200, 300), "PNG")
+# The most pixels of a PNG that are decoded, in 3 kB.
+LARGEST_PNG = encoded(Image.new("1", (5000, 5000)), "PNG")
 # What a graph decodes.
 GOOD = {
     "jpeg": JPEG,
     "progressive": encoded(picture(300, 300), "JPEG", progressive=True),
     "grey jpeg": encoded(picture(60, 60, "L"), "JPEG"),
     "cmyk": encoded(picture(90, 90, "CMYK"), "JPEG"),
+    "a scan for each colour": jpeg_in_scans(80, 60),
     "a big jpeg": encoded(picture(4000, 3000), "JPEG", quality=20),
     "png": _PNG,
     "png with transparency": encoded(picture(50, 50, "RGBA"), "PNG"),
+    "a big png": encoded(picture(1700, 1300, "RGBA"), "PNG"),
     "palette": encoded(picture(50, 50, "P"), "PNG"),
     "16 bit": encoded(Image.fromarray((np.arange(2500).reshape(50, 50) * 20).astype(np.uint16)), "PNG"),
     "one pixel": encoded(picture(1, 1), "PNG"),
@@ -77,9 +97,13 @@ BAD = {
     "eight bytes": (_PNG[:8], "undecodable"),
     "a png bomb": (png_of_size(20_000, 20_000), "too_many_pixels"),
     "an endless png": (png_of_size(2**31 - 1, 2**31 - 1), "too_many_pixels"),
+    "a whole png of 40 megapixels": (encoded(Image.new("1", (6300, 6300)), "PNG"), "too_many_pixels"),
     "a png of nothing": (png_of_size(0, 0), "undecodable"),
     "a jpeg bomb": (jpeg_of_size(65_000, 65_000), "too_many_pixels"),
+    "a whole progressive jpeg of 26 megapixels": (encoded(Image.new("L", (5100, 5100)), "JPEG", progressive=True), "too_many_pixels"),
+    "a scan for each colour of 26 megapixels": (jpeg_in_scans(5100, 5100), "undecodable"),
     "endless scans": (JPEG[:-2] + b"\xff\xda\x00\x02" * 100_000, "undecodable"),
+    "a gif of 40 megapixels": (gif_of_size(6300, 6300), "too_many_pixels"),
     "svg": (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "undecodable"),
     "half a webp": (TRANSCODED["webp"][:60], "undecodable"),
     "a webp header alone": (b"RIFF\x1a\x00\x00\x00WEBPVP8L\x0d\x00\x00\x00\x2f" + struct.pack("<I", 0x0FFFFFFF) + bytes(8), "undecodable"),
