@@ -1,4 +1,4 @@
-"""Runs whole rounds on catalogue folders beside the linear reference: python benchmarks/cases.py ../shared/cases ../shared/reference.
+"""Runs whole rounds on catalogue folders beside the linear reference: python -m benchmarks.cases ../shared/cases ../shared/reference.
 
 About 20 minutes on two cores for two catalogues. Every row of the table is one `aisle run` in a fresh root, or one fit of
 the reference; scores are of the test split, which nothing is chosen on. Writes benchmarks/results/cases.md.
@@ -89,7 +89,7 @@ def main() -> None:
     text = [
         "# Whole rounds beside the linear reference",
         "",
-        "`python benchmarks/cases.py CASES REFERENCE`, judged on each case's test split, mean over the draws of answers. Seconds of",
+        "`python -m benchmarks.cases CASES REFERENCE`, judged on each case's test split, mean over the draws of answers. Seconds of",
         f"`aisle` are the whole pipeline, start-up included; of the reference, the fit alone. {time.strftime('%Y-%m-%d')}, two cores.",
         "",
         *head,

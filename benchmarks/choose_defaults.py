@@ -1,4 +1,4 @@
-"""Compares trainer settings by cross-validation inside dev: python benchmarks/choose_defaults.py ROOT --variants '{}' '{"dropout": 0.2}'.
+"""Compares trainer settings by cross-validation inside dev: python -m benchmarks.choose_defaults ROOT --variants '{}' '{"dropout": 0.2}'.
 
 ROOT is the run.root of a finished round, whose transformed examples are read; the test split isn't. About a minute a variant
 for flipkart's 15,587 answers and 4 folds. A linear SVM on the same bag stands beside the variants. Parameters that start with

@@ -1,4 +1,4 @@
-"""`python benchmarks/ingest.py --rows 10000 100000 --formats jsonl csv --out benchmarks/results/ingest.md` measures ingest.
+"""`python -m benchmarks.ingest --rows 10000 100000 --formats jsonl csv --out benchmarks/results/ingest.md` measures ingest.
 
 From feed files to TFRecords: rows a second and core, and peak memory, each size in a fresh
 process. Beside each it times plain `json.loads` of the same rows in the same process, so that machines can be compared: what
@@ -184,7 +184,7 @@ def main() -> None:
                 results.append(_fresh_process(Path(folder), format, count))
     sys.stdout.write(table(results) + "\n")
     if asked.out:
-        command = f"python benchmarks/ingest.py {' '.join(sys.argv[1:])}"
+        command = f"python -m benchmarks.ingest {' '.join(sys.argv[1:])}"
         asked.out.write_text(f"# Ingest\n\n`{command}`\n\n{table(results)}\n")
 
 

@@ -210,8 +210,12 @@ class ModelSettings:
     family: str = setting("few_shot", "Model family.", choices=MODEL_FAMILIES)
     features: str = setting("", "Feature config, relative to the configuration file. Empty: the one that ships.")
     parameters: Mapping[str, Any] = setting({}, "Hyper-parameters of the family that differ from its defaults.")
-    compare_with: tuple[str, ...] = setting((), "Families to compare it with on held-out answers; the most accurate is trained.")
-    compare_above: int = setting(20_000, "Answers from which families are compared.", minimum=1)
+    compare_with: tuple[str, ...] = setting(
+        (),
+        "Families to compare it with on held-out answers; the most accurate is trained. Empty: none, since each is trained once"
+        " more, and so far `few_shot` has won; docs/architecture.md says more.",
+    )
+    compare_above: int = setting(20_000, "Answers from which the families of `compare_with` are compared.", minimum=1)
     warm_start: bool = setting(False, "Start from the weights of the latest blessed model.")
 
 

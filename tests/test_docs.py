@@ -115,6 +115,15 @@ def test_every_configuration_loads(path, tmp_path):
     assert load_settings(path, overrides, prefix=str(tmp_path)).run.root.startswith(str(tmp_path))
 
 
+def test_benchmarks_are_started_as_modules_that_exist():
+    # `python benchmarks/NAME.py` puts benchmarks/ first on the path, where encoders.py hides the package of that name.
+    told = [*(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.md"), *(ROOT / "scripts").glob("*.sh"), ROOT / "Makefile"]
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in told} | PAGES
+    assert [name for name, text in texts.items() if re.search(r"python3?\S* (?:-\w+ \w+ )*benchmarks/", text)] == []
+    named = {name for text in texts.values() for name in re.findall(r"-m benchmarks\.(\w+)", text)}
+    assert named and {name for name in named if not (ROOT / "benchmarks" / f"{name}.py").exists()} == set()
+
+
 def test_locks_hold_names_and_versions_only():
     for path in (ROOT / "locks").glob("*.txt"):
         wrong = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,6 +12,7 @@ from few_shot.frozen import FrozenFeatures
 from few_shot.latent import latent_space, unit_rows
 from few_shot.learner import FewShotModel, FewShotParameters, learn
 from few_shot.rule_evidence import NoRules
+from few_shot.self_training import self_trained
 
 TOPS, LEAVES, WORDS_A_NODE = 4, 5, 6
 NUM_CLASSES = TOPS * LEAVES
@@ -51,6 +52,10 @@ class Catalogue:
     def frozen(self, rules=None) -> FrozenFeatures:
         """Returns what is known without answers."""
         return FrozenFeatures(self.products, self.ancestry, self.known, self.node_texts, rules or NoRules(NUM_CLASSES))
+
+    def self_trained(self) -> Catalogue:
+        """Returns the catalogue as a shop's learner knows it: its products taught each other by names, which other trusts start from."""
+        return replace(self, known=list(self_trained(self.frozen(), np.arange(len(self.truth)), 0).known))
 
     def accuracy(self, model: FewShotModel, rules=None) -> float:
         """Returns the share of all products that get their node."""

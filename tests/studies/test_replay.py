@@ -96,9 +96,13 @@ def test_every_strategy_can_be_replayed(replayed, strategy):
     assert points(replayed, strategy, budgets=[30])[0]["answers"] == 30
 
 
-def test_wrong_answers_are_as_many_as_asked_for_and_cost(frozen, replayed):
+def test_wrong_answers_are_as_many_as_asked_for_and_cost(frozen, replayed, taught):
     some, most = (ReplayCatalogue(frozen, ReplaySettings(wrong=share)) for share in (0.4, 0.7))
     (right,), (misled,), (lost,) = (points(each, budgets=[ALL]) for each in (replayed, some, most))
+    told = [answers[replayed.pool] for answers, _ in taught]
+    assert [len(answers) for answers in told] == [400] * 3 and min(answers.min() for answers in told) >= 0
+    wrong = [(answers != frozen.true_classes[replayed.pool]).mean() for answers in told]
+    assert wrong == [0, pytest.approx(0.4, abs=0.05), pytest.approx(0.7, abs=0.05)]  # Each is wrong by chance: two standard errors.
     assert misled["hierarchical_f1"] < right["hierarchical_f1"]
     assert lost["hierarchical_f1"] < right["hierarchical_f1"] - 0.05
     assert misled["variant"] == "40 % wrong"

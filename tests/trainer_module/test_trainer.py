@@ -119,6 +119,27 @@ def test_an_exported_model_decides_by_the_policy_beside_it(old, tmp_path):
     assert {b"accept"} <= set(found["decision"]) and ((found["decision"] == b"ask") == (found["accepted_node"] == b"")).all()
 
 
+@pytest.mark.parametrize(("too_few", "winner", "compared"), [(0, "few_shot", {"linear", "few_shot"}), (1, "linear", set())])
+def test_families_are_compared_from_the_number_of_answers_on(old, tmp_path, monkeypatch, too_few, winner, compared):
+    monkeypatch.setattr("trainer_module.fitting.MIN_VALIDATION", 5)  # Else nothing is held out of so few answers.
+    answers = sum("answer_node" in row for row in products(80))
+    about, used = {}, {}
+
+    def noted(served, folder, manifest, chosen, acceptance):
+        """Stands for the export, which takes longer than all the rest and hears what was decided."""
+        about.update(manifest)
+        used.update(chosen)
+
+    monkeypatch.setattr("trainer_module.trainer.export", noted)
+    monkeypatch.setattr("trainer_module.trainer.save_weights", lambda folder, family, network, names: about.update(weights=family))
+    # Untaught, the linear family is as good as chance; few_shot learns answers all the same.
+    run(old, tmp_path / "out", family="linear", compare_with=["few_shot"], compare_above=answers + too_few, **NO_STEP)
+    assert used["fit"]["num_answers"] == answers
+    assert (used["family"], used["comparison"]["winner"], set(used["comparison"]["scores"])) == (winner, winner, compared)
+    assert used["comparison"]["num_judged"] == 0 if too_few else used["comparison"]["num_judged"] >= 5
+    assert about["family"] == about["weights"] == winner
+
+
 def test_tuned_values_lie_over_the_settings(old, tmp_path):
     out = run(old, tmp_path / "out", hyperparameters={"space": [], "values": {"embedding_size": 5, "refit": False}})
     used = json.loads((out / "assets.extra" / "hyperparameters.json").read_text())
