@@ -15,10 +15,11 @@ from components.example_bytes import first_values, read_records, string_decoder,
 from components.rule_matching import RuleMatcher
 from components.rule_report import RuleCounts, rule_report
 from schemas import product
-from schemas.allowed_nodes import TELLING_KINDS, AllowedNodes, TreeRanges, narrowed
+from schemas.allowed_nodes import TELLING_KINDS, AllowedNodes, TreeRanges
 from schemas.errors import CatalogueError
-from schemas.group_answers import meaning, question_records
-from schemas.label_event import GROUP, RETRACT, SKIP, LabelEvent
+from schemas.group_answers import question_records
+from schemas.label_event import GROUP, RETRACT, SKIP, LabelEvent, not_retracted
+from schemas.own_answers import added_up
 from schemas.taxonomy import Taxonomy
 
 JOINED, JOINED_BY_GROUP = "joined", "joined_by_group"
@@ -80,7 +81,7 @@ def usable_answers(events: Iterable[LabelEvent], taxonomy: Taxonomy) -> Answers:
     left_out: Counter[str] = Counter()
     own: dict[str, list[LabelEvent]] = {}
     of_groups: dict[str, list[LabelEvent]] = {}
-    for event in _not_retracted(ordered):
+    for event in not_retracted(ordered):
         if event.source != GROUP:
             own.setdefault(event.product_id, []).append(event)
         elif records[event.question].dropped:
@@ -103,12 +104,6 @@ def usable_answers(events: Iterable[LabelEvent], taxonomy: Taxonomy) -> Answers:
     )
 
 
-def _not_retracted(ordered: Iterable[LabelEvent]) -> list[LabelEvent]:
-    events = list(ordered)
-    retracted = {event.retracts for event in events if event.kind == RETRACT}
-    return [event for event in events if event.kind != RETRACT and event.event_id not in retracted]
-
-
 def _closed(own: Mapping[str, Sequence[LabelEvent]], ordered: Sequence[LabelEvent]) -> dict[str, str]:
     """Returns the latest word about each product; a skip is forgotten after `SKIP_ANSWERS` later answers about products."""
     moments = [event.answered_at_ms for event in ordered if event.source != GROUP and event.kind not in (SKIP, RETRACT)]
@@ -129,19 +124,10 @@ class _Reader:
 
     def answer(self, said: Sequence[LabelEvent]) -> tuple[Answer | None, str]:
         """Returns what the events add up to, and the group of near-duplicates that the latest of them answers for."""
-        telling: list[tuple[LabelEvent, AllowedNodes]] = []
-        for event in reversed([event for event in said if event.kind != SKIP]):
-            if event.kind not in TELLING_KINDS:
-                self._left_out[OTHER_KIND] += not telling
-                break
-            allowed = meaning(event, self._tree, self._taxonomy)
-            if allowed is None:
-                self._left_out[self._reason(event)] += not telling
-                if not telling:
-                    break  # The latest word can't be read: an earlier one isn't put in its place.
-            else:
-                telling.append((event, allowed))
-        found = narrowed(telling, self._tree)
+        own = added_up(said, self._tree, self._taxonomy)
+        if own.unread:
+            self._left_out[self._reason(own.unread)] += 1
+        found = own.found
         self._left_out[CONTRADICTED] += found.contradicted
         if found.allowed is None:
             return None, ""
@@ -149,6 +135,8 @@ class _Reader:
         return Answer(found.allowed.node, latest.event_id, latest.answered_at_ms, found.allowed, latest.question), latest.group
 
     def _reason(self, event: LabelEvent) -> str:
+        if event.kind not in TELLING_KINDS:
+            return OTHER_KIND
         is_known = self._taxonomy.resolve(event.node_id) in self._taxonomy
         return NOT_EXCLUSIVE if is_known else UNKNOWN_NODE
 

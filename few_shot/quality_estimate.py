@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from few_shot.proportions import Share, share_of
-from schemas.allowed_nodes import TELLING_KINDS, AllowedNodes, TreeRanges, narrowed
-from schemas.group_answers import meaning
-from schemas.label_event import GROUP, RETRACT, SKIP, LabelEvent, standing_events
+from schemas.allowed_nodes import TELLING_KINDS, TreeRanges
+from schemas.label_event import GROUP, SKIP, LabelEvent, not_retracted, standing_events
+from schemas.own_answers import added_up
 from schemas.taxonomy import Taxonomy
 
 AUDIT = "audit"
@@ -98,30 +98,19 @@ def read_audit_answers(events: Iterable[LabelEvent], taxonomy: Taxonomy) -> Audi
 
 def _by_product(events: Iterable[LabelEvent]) -> Iterable[list[LabelEvent]]:
     """Returns for each product what people said of it alone, in order; skips say nothing."""
-    ordered = sorted(events, key=lambda event: event.answered_at_ms)
-    retracted = {event.retracts for event in ordered if event.kind == RETRACT}
     found: dict[str, list[LabelEvent]] = {}
-    for event in ordered:
-        if event.kind not in (RETRACT, SKIP) and event.source != GROUP and event.event_id not in retracted:
+    for event in not_retracted(events):
+        if event.kind != SKIP and event.source != GROUP:
             found.setdefault(event.product_id, []).append(event)
     return found.values()
 
 
 def _possible(said: Sequence[LabelEvent], tree: TreeRanges, taxonomy: Taxonomy) -> list[int] | str:
     """Returns the numbers of the nodes that are left by what was said of a product, or why there is no telling."""
-    telling: list[tuple[LabelEvent, AllowedNodes]] = []
-    for event in reversed(said):
-        if event.kind not in TELLING_KINDS:
-            if not telling:
-                return event.kind
-            break  # "Cannot tell" ends what was said before.
-        allowed = meaning(event, tree, taxonomy)
-        if allowed is None and not telling:
-            return _NOT_IN_THE_TREE
-        if allowed is not None:
-            telling.append((event, allowed))
-    allowed = narrowed(telling, tree).allowed
-    return _NOT_IN_THE_TREE if allowed is None else tree.left(allowed)
+    own = added_up(said, tree, taxonomy)
+    if own.found.allowed is not None:
+        return tree.left(own.found.allowed)
+    return own.unread.kind if own.unread and own.unread.kind not in TELLING_KINDS else _NOT_IN_THE_TREE
 
 
 def _chains(taxonomy: Taxonomy) -> np.ndarray:

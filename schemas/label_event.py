@@ -198,6 +198,13 @@ def write_label_events(path: Path, events: Iterable[LabelEvent]) -> int:
     return count
 
 
+def not_retracted(events: Iterable[LabelEvent]) -> list[LabelEvent]:
+    """Returns the events that say something and weren't taken back, by when they were answered, then in the order given."""
+    ordered = sorted(events, key=lambda event: event.answered_at_ms)
+    retracted = {event.retracts for event in ordered if event.kind == RETRACT}
+    return [event for event in ordered if event.kind != RETRACT and event.event_id not in retracted]
+
+
 def standing_events(events: Iterable[LabelEvent]) -> dict[str, LabelEvent]:
     """Returns what people's events add up to: the latest answer of each product that nobody took back.
 
@@ -212,12 +219,8 @@ def standing_events(events: Iterable[LabelEvent]) -> dict[str, LabelEvent]:
     >>> standing_events([first, second, LabelEvent("e3", 3, "ann", "p", "retract", retracts="e2")])["p"].node_id
     'shoes'
     """
-    ordered = sorted(events, key=lambda event: event.answered_at_ms)
-    retracted = {event.retracts for event in ordered if event.kind == RETRACT}
     standing: dict[str, LabelEvent] = {}
-    for event in ordered:
-        if event.kind == RETRACT or event.event_id in retracted:
-            continue
+    for event in not_retracted(events):
         if _weight(event) >= _weight(standing.get(event.product_id, event)):
             standing[event.product_id] = event
     return standing

@@ -51,7 +51,7 @@ class ReplaySettings:
         scored_products: unasked products scored in a round at most, drawn at random.
         wrong: share of wrong answers.
         unsure: share of answers that only say `under` a broader node, of depth 2 at most.
-        denied: share of products of which is only asked whether the model's best node is right; where it isn't, the answer is `not`.
+        yes_or_no: share of products of which is only asked whether the model's best node is right; where it isn't, the answer is `not`.
         learns_unsure: whether the learner reads answers that name no node.
         question_share: of each batch's decisions, about groups of products in the place of one.
         product_seconds, question_seconds: what a person takes for a decision about a product, and about a group.
@@ -66,7 +66,7 @@ class ReplaySettings:
     scored_products: int = 6000
     wrong: float = 0.0
     unsure: float = 0.0
-    denied: float = 0.0
+    yes_or_no: float = 0.0
     learns_unsure: bool = True
     question_share: float = 0.0
     product_seconds: float = 3.0
@@ -82,8 +82,8 @@ class ReplaySettings:
         said = (
             (f"{100 * self.wrong:g} % wrong", self.wrong > 0),
             (f"{100 * self.unsure:g} % unsure", self.unsure > 0),
-            (f"{100 * self.denied:g} % yes or no", self.denied > 0),
-            ("ignored", self.unsure + self.denied > 0 and not self.learns_unsure),
+            (f"{100 * self.yes_or_no:g} % yes or no", self.yes_or_no > 0),
+            ("ignored", self.unsure + self.yes_or_no > 0 and not self.learns_unsure),
             (f"{100 * self.question_share:g} % group questions", self.question_share > 0),
             ("without rules", not self.with_rules),
             ("without names", not self.with_names),
@@ -273,7 +273,7 @@ class _Campaign:
         unsure = replayed.settings.unsure
         broader = broader_nodes(replayed.catalogue.taxonomy) if unsure else None
         self._labeller = SimulatedLabeller(
-            truth, replayed.settings.wrong, seed, unsure_rate=unsure, broader=broader, denial_rate=replayed.settings.denied
+            truth, replayed.settings.wrong, seed, unsure_rate=unsure, broader=broader, yes_or_no_rate=replayed.settings.yes_or_no
         )
         self._open: dict[int, np.ndarray] = {}  # Product to the classes that are left.
         self._closed = np.zeros(len(ids), bool)  # Answered, if only in part: not to be asked again.
@@ -306,7 +306,7 @@ class _Campaign:
         self._ask_groups(rows, pool, int(count * self._replayed.settings.question_share + 0.5), rng)
         items = pick(pool, self._strategy, count - (self.num_asked - before), self._replayed.settings.audit_share, rng)
         picked = [item.row for item in items]
-        self._answer(rows[picked], pool.need(EXCLUSIVE_NODES)[picked, 0] if self._replayed.settings.denied else None)
+        self._answer(rows[picked], pool.need(EXCLUSIVE_NODES)[picked, 0] if self._replayed.settings.yes_or_no else None)
         self._rounds += 1
 
     def _ask_groups(self, rows: np.ndarray, pool: ScoredPool, count: int, rng: np.random.Generator) -> None:

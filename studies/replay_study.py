@@ -71,7 +71,7 @@ def replay(args: argparse.Namespace) -> int:
         scored_products=args.scored_products,
         wrong=args.wrong,
         unsure=args.unsure,
-        denied=args.denied,
+        yes_or_no=args.yes_or_no,
         learns_unsure=not args.ignore_unsure,
         question_share=args.question_share if args.questions == "mixed" else 0.0,
         product_seconds=args.seconds[0],
@@ -81,9 +81,9 @@ def replay(args: argparse.Namespace) -> int:
         within_dev=args.within_dev,
         learner=learner_parameters(args.learner),
     )
-    if args.denied and ALL in args.budgets:
+    if args.yes_or_no and ALL in args.budgets:
         raise SettingsError(
-            "--denied asks about the model's best node, and with the budget all there is no model yet. Leave one of them out."
+            "--yes-or-no asks about the model's best node, and with the budget all there is no model yet. Leave one of them out."
         )
     for strategy in args.strategies:
         if strategy != DEFAULT:
@@ -117,7 +117,7 @@ def _made_by(catalogue: str, settings: ReplaySettings) -> str:
         settings,
         wrong=0.0,
         unsure=0.0,
-        denied=0.0,
+        yes_or_no=0.0,
         learns_unsure=True,
         question_share=0.0,
         with_rules=True,

@@ -77,7 +77,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         "--unsure", type=share, default=0.0, metavar="R", help="share of answers that say only under which node of depth 2 (default 0)"
     )
     parser.add_argument(
-        "--denied",
+        "--yes-or-no",
         type=share,
         default=0.0,
         metavar="R",

@@ -35,7 +35,7 @@ class SimulatedLabeller:
         labeller: the name answers are given under.
         unsure_rate: share of answers that only say `under` a broader node, from 0 to 1.
         broader: node id to the broader one, as `broader_nodes` returns them; a node that isn't there is always named.
-        denial_rate: share of products, from 0 to 1, of which the labeller is only asked whether the first suggestion is right: where it
+        yes_or_no_rate: share of products, from 0 to 1, of which the labeller is only asked whether the first suggestion is right: where it
             isn't, the answer is that it is `not` there.
 
     Raises:
@@ -50,14 +50,14 @@ class SimulatedLabeller:
         labeller: str = "simulated",
         unsure_rate: float = 0.0,
         broader: Mapping[str, str] | None = None,
-        denial_rate: float = 0.0,
+        yes_or_no_rate: float = 0.0,
     ) -> None:
-        for what, rate in (("wrong answer", wrong_answer_rate), ("unsure", unsure_rate), ("denial", denial_rate)):
+        for what, rate in (("wrong answer", wrong_answer_rate), ("unsure", unsure_rate), ("yes-or-no", yes_or_no_rate)):
             if not 0.0 <= rate <= 1.0:
                 raise LabelError(f"{what} rate {rate} is out of range. Choose 0 to 1.")
         self._truth = truth
         self._unsure_rate, self._broader = unsure_rate, broader or {}
-        self._denial_rate = denial_rate
+        self._yes_or_no_rate = yes_or_no_rate
         self._rate = wrong_answer_rate
         self._seed = seed
         self._labeller = labeller
@@ -85,7 +85,7 @@ class SimulatedLabeller:
             if node_id in self._broader and rng.random() < self._unsure_rate:
                 kind, node_id = UNDER, self._broader[node_id]
             suggested = suggested_nodes(item)[:1]
-            if kind == IS and suggested and suggested != [node_id] and rng.random() < self._denial_rate:
+            if kind == IS and suggested and suggested != [node_id] and rng.random() < self._yes_or_no_rate:
                 kind, node_id = NOT, suggested[0]
             yield LabelEvent(
                 event_id=f"sim-{_number(f'{batch_id}{self._labeller}{product_id}{started_at_ms}'):032x}",

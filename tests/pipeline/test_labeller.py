@@ -30,15 +30,15 @@ def test_a_product_without_a_truth_cannot_be_told():
 
 def test_a_labeller_asked_for_yes_or_no_says_what_it_is_not():
     shown = [item | {"suggestions": [{"node_id": "n3"}, {"node_id": "n4"}]} for item in items()]
-    events = list(SimulatedLabeller(TRUTH, denial_rate=1.0).answer(shown, "b", 0))
+    events = list(SimulatedLabeller(TRUTH, yes_or_no_rate=1.0).answer(shown, "b", 0))
     expected = [(IS, "n3") if TRUTH[event.product_id] == "n3" else (NOT, "n3") for event in events]
     assert [(event.kind, event.node_id) for event in events] == expected
-    half = [event.kind for event in SimulatedLabeller(TRUTH, denial_rate=0.5).answer(shown, "b", 0)]
+    half = [event.kind for event in SimulatedLabeller(TRUTH, yes_or_no_rate=0.5).answer(shown, "b", 0)]
     assert 380 < half.count(NOT) < 480  # Half of the six in seven.
 
 
 def test_a_labeller_that_is_shown_no_suggestion_denies_nothing():
-    assert {event.kind for event in SimulatedLabeller(TRUTH, denial_rate=1.0).answer(items(), "b", 0)} == {IS}
+    assert {event.kind for event in SimulatedLabeller(TRUTH, yes_or_no_rate=1.0).answer(items(), "b", 0)} == {IS}
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 1.0])

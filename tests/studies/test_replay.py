@@ -191,7 +191,7 @@ def test_unsure_answers_close_a_product_and_teach_without_naming_its_node(frozen
 
 
 def test_denials_close_a_product_and_teach_what_it_is_not(frozen, taught):
-    settings = ReplaySettings(denied=1.0)
+    settings = ReplaySettings(yes_or_no=1.0)
     (found,) = points(ReplayCatalogue(frozen, settings), "random", budgets=[100])
     answers, partial = taught[-1]
     assert (found["answers"], found["variant"]) == (100, "100 % yes or no")

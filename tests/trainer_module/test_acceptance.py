@@ -72,7 +72,11 @@ def test_held_out_products_are_those_denied_too_and_no_model_has_heard_of_it():
     allowed = np.arange(NUM_CLASSES) != data.answers[:50, None]
     denying = replace(data, answers=np.where(np.arange(200) < 50, -1, data.answers), partial=partial_answers(np.arange(50), allowed))
     seen = []
-    refit = lambda taught: seen.append(taught) or fitted(taught, phases=PHASES)[0]  # noqa: E731
+
+    def refit(taught):
+        seen.append(taught)
+        return fitted(taught, phases=PHASES)[0]
+
     network = fitted(denying, phases=PHASES)[0]
     asked, _ = held_out_logits(network, denying, np.arange(200), 2, 0, refit, lambda: None)
     assert asked.tolist() == list(range(200))
