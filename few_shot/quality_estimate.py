@@ -53,6 +53,7 @@ class QualityEstimate:
         by_depth: depth to the share of products, of those whose true node is so deep or deeper, whose ancestor there is right.
         by_version: version to the share at the answer, newest first, pooled or not.
         undecided: products, of those pooled, of which people said too little to tell whether their node is right.
+        undecided_by_depth: depth to how many of which it can't be told there, where there are any.
         left_out: as in `AuditAnswers`.
     """
 
@@ -61,6 +62,7 @@ class QualityEstimate:
     by_depth: Mapping[int, Share]
     by_version: Mapping[int, Share]
     undecided: int
+    undecided_by_depth: Mapping[int, int]
     left_out: Mapping[str, int]
 
 
@@ -126,9 +128,11 @@ def _verdicts(chains: np.ndarray, said: int, possible: np.ndarray) -> list[int]:
     """Returns the verdict at the answer and at each depth on a node, where the true one is among those possible."""
     found = [_verdict(possible == said)]
     for place in range(chains.shape[1]):
-        reaching = chains[possible, place]
-        reaching = reaching[reaching >= 0]
-        found.append(_verdict(reaching == chains[said, place]) if len(reaching) else UNREACHED)
+        true = chains[possible, place]
+        if (true < 0).all():
+            found.append(UNREACHED)
+        else:  # One that may not be so deep can't be called wrong there: it may be none of those the depth is about.
+            found.append(_verdict(true == chains[said, place]) if (true >= 0).all() else OPEN)
     return found
 
 
@@ -160,13 +164,15 @@ def estimate_quality(answers: AuditAnswers, weights: np.ndarray | None = None, e
         return _share(answers.verdicts[judged, place], answers.groups[judged], weights[judged])
 
     by_depth = {depth: share(chosen, depth) for depth in range(1, answers.verdicts.shape[1])}
+    undecided = (answers.verdicts[chosen] == OPEN).sum(axis=0).tolist()
     by_version = {version: share(answers.versions == version, 0) for version in versions}
     return QualityEstimate(
         tuple(pooled),
         share(chosen, 0),
         {depth: found for depth, found in by_depth.items() if found.judged},
         by_version,
-        int((answers.verdicts[chosen, 0] == OPEN).sum()),
+        undecided[0],
+        {depth: count for depth, count in enumerate(undecided) if depth and count},
         answers.left_out,
     )
 
@@ -216,6 +222,7 @@ def as_json(found: QualityEstimate) -> dict[str, Any]:
         "by_depth": {str(depth): _as_json(share) for depth, share in found.by_depth.items()},
         "by_version": {str(version): _as_json(share) for version, share in found.by_version.items()},
         "undecided": found.undecided,
+        "undecided_by_depth": {str(depth): count for depth, count in found.undecided_by_depth.items()},
         "left_out": dict(found.left_out),
     }
 

@@ -40,7 +40,9 @@ def _row(what: str, share: Share) -> tuple[str, ...]:
 
 def notes(found: QualityEstimate) -> Iterator[str]:
     """Yields a line each, where there are any, about products of which people said too little to tell and about those not judged."""
-    if found.undecided:
-        yield f"too little said to tell: {found.undecided}, counted by half; the interval holds both ends"
+    undecided = [f"{found.undecided} at the answer"] * bool(found.undecided)
+    undecided += [f"{count} at depth {depth}" for depth, count in found.undecided_by_depth.items()]
+    if undecided:
+        yield f"too little said to tell: {', '.join(undecided)}, counted by half; intervals hold both ends"
     if found.left_out:
         yield f"not judged: {', '.join(f'{count} {why}' for why, count in found.left_out.items())}"

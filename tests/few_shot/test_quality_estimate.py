@@ -44,6 +44,16 @@ def test_a_denied_suggestion_is_a_mistake():
     assert (found.at_answer.value, found.at_answer.judged, found.undecided) == (0.5, 200, 0)
 
 
+def test_a_denial_does_not_say_how_deep_the_true_node_is():
+    found = estimate_quality(read_audit_answers([event(1, "bags", "bags"), event(2, "bags", "bags", kind=NOT)], TREE))
+    assert (found.at_answer.value, found.by_depth[1].value) == (0.5, 0.5)
+    # It is boots or sneakers, two deep, so bags are wrong there; but boots denied may be bags, one deep.
+    assert (found.by_depth[2].value, found.by_depth[2].judged) == (0.0, 1)
+    denied = estimate_quality(read_audit_answers([event(1, "boots", "boots", kind=NOT)], TREE))
+    assert (denied.at_answer.value, denied.by_depth[2].value, denied.by_depth[2].high) == (0.0, 0.5, 1.0)
+    assert (denied.undecided, denied.undecided_by_depth) == (0, {1: 1, 2: 1})
+
+
 def test_an_answer_that_leaves_nodes_open_judges_as_far_as_it_goes():
     elsewhere, inside = event(1, "bags", "shoes", kind=UNDER), event(2, "boots", "shoes", kind=UNDER)
     found = estimate_quality(read_audit_answers([elsewhere, inside], TREE))

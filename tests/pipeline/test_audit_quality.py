@@ -56,7 +56,7 @@ def test_denials_lower_the_quality_and_what_stays_open_is_said(config, tmp_path)
         file.writelines(event.to_json() + "\n" for event in said)
     code, table, _ = quality("--config", config)
     assert (code, table.splitlines()[1].split()[3], table.splitlines()[1].split()[-1]) == (0, "74.0%", "25")  # 18 and a half of 25.
-    assert table.splitlines()[-1].startswith("too little said to tell: 1,")
+    assert table.splitlines()[-1].startswith("too little said to tell: 1 at the answer, 1 at depth 2, counted by half;")
 
 
 def test_quality_without_settings_says_how_to_name_them():
